@@ -1,0 +1,36 @@
+"""Distil question-answering models: a large Spanish teacher into a small, fast student that loses almost nothing."""
+
+from importlib import import_module
+from typing import Any
+
+__version__ = "0.1.0"
+
+#: Public names and where they live; loaded on first use, so that ``import distill`` costs nothing.
+_PUBLIC = {
+    "BestInFinalStage": "distill.callbacks.checkpoints",
+    "DistillationModule": "distill.modules.distillation",
+    "LastCheckpoint": "distill.callbacks.checkpoints",
+    "LatencyBenchmark": "distill.callbacks.benchmark",
+    "QuestionAnswering": "distill.tasks.question_answering.task",
+    "QuestionAnsweringModule": "distill.modules.question_answering",
+    "Report": "distill.callbacks.report",
+    "SaveStudent": "distill.callbacks.saving",
+    "SquadDataModule": "distill.data.datamodule",
+    "SquadMetric": "distill.metrics.squad",
+    "StageSchedule": "distill.callbacks.stages",
+    "Student": "distill.models.student",
+    "UserError": "distill.types",
+    "WandbRun": "distill.loggers",
+}
+
+__all__ = ["__version__", *_PUBLIC]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _PUBLIC:
+        return getattr(import_module(_PUBLIC[name]), name)
+    raise AttributeError(f"module 'distill' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

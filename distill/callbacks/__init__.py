@@ -1,0 +1,1 @@
+"""Callbacks: stages, checkpoints, benchmark, report."""

@@ -1,0 +1,196 @@
+"""The end of a run: what was gained, as a table and as files."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any, TypeVar
+
+import lightning as L
+import torch
+from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.trainer.states import TrainerFn
+from lightning.pytorch.utilities import rank_zero_warn
+from rich.console import Console
+
+from distill.callbacks.benchmark import LatencyBenchmark, reference_latency
+from distill.callbacks.checkpoints import BEST_RULE
+from distill.callbacks.stages import StageSchedule
+from distill.loggers import log_summary
+from distill.reporting.comparison import (
+    ModelFigures,
+    build_report,
+    comparison_table,
+    flatten_figures,
+    scores_table,
+)
+from distill.reporting.environment import describe_environment
+from distill.reporting.files import run_folder, write_json
+from distill.reporting.size import num_parameters, size_bytes
+from distill.tasks.base import EvaluationResult
+from distill.types import UserError
+
+#: Stands in the place of the rule where no checkpoint was kept.
+NO_CHECKPOINT = "no checkpoint was kept, so the last weights are the result"
+
+AnyCallback = TypeVar("AnyCallback", bound=L.Callback)
+
+
+class Report(L.Callback):
+    """Compares teacher and student when training ends, and writes predictions after ``validate`` and ``test``.
+
+    When training ends (``on_train_end``, while the models are still on their device) it loads the best checkpoint into
+    the student, scores the student and once the teacher on the validation part, takes the latencies of the
+    ``LatencyBenchmark`` listed before it, writes ``report.json`` into the run's folder and logs the figures as
+    ``report/...``; the table is printed when the fit is over. From then on the student holds the best weights.
+
+    After ``validate`` and ``test`` it writes the student's ``predictions.json`` (question id to answer text, the
+    official SQuAD form) into the run's folder and prints the scores.
+
+    The callback saves nothing in checkpoints. A ``fast_dev_run`` writes no file and keeps no checkpoint; the table
+    then shows the last weights and says so.
+    """
+
+    def __init__(self) -> None:
+        #: The student's evaluation with the weights that are the result; for other callbacks.
+        self.student_evaluation: EvaluationResult | None = None
+        #: The teacher's evaluation, where the module has a teacher.
+        self.teacher_evaluation: EvaluationResult | None = None
+        #: The content of ``report.json``, on the first process.
+        self.report: dict[str, Any] | None = None
+
+    def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        """Check that the benchmark runs first."""
+        if stage == "fit":
+            find_callback(trainer, LatencyBenchmark, before=self)
+
+    def on_train_end(self, trainer: L.Trainer, pl_module: Any) -> None:
+        """Score both models and write the report."""
+        folder = run_folder(trainer)
+        if trainer.val_dataloaders is None:
+            rank_zero_warn("Report: there is no validation data in this run, so there is nothing to report")
+            return
+        # What training logged last, before the best weights replace the last ones.
+        last_scores = _logged_scores(trainer, "val/")
+        checkpoint = _best_checkpoint(trainer)
+        if checkpoint is not None:
+            pl_module.load_student_weights(checkpoint)
+        self.student_evaluation = pl_module.evaluate(pl_module.student, trainer.val_dataloaders)
+        if pl_module.teacher is not None:
+            self.teacher_evaluation = pl_module.evaluate(pl_module.teacher, trainer.val_dataloaders)
+        if not trainer.is_global_zero:
+            return
+        checkpoints = {
+            "rule": BEST_RULE if checkpoint is not None else NO_CHECKPOINT,
+            "best": {
+                "path": _relative(checkpoint, folder),
+                "step": _step(checkpoint) if checkpoint is not None else trainer.global_step,
+                "scores": dict(self.student_evaluation.scores),
+            },
+            "last": {
+                "path": _relative(_last_checkpoint(trainer), folder),
+                "step": trainer.global_step,
+                "scores": {name: last_scores[name] for name in self.student_evaluation.scores if name in last_scores},
+            },
+        }
+        self.report = self._build(trainer, pl_module, checkpoints)
+        log_summary(trainer.loggers, flatten_figures(self.report), trainer.global_step)
+        if folder is not None:
+            write_json(folder / "report.json", self.report)
+
+    def on_fit_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Print the table, now that no progress bar is in its way."""
+        if self.report is not None:
+            best = self.report["checkpoints"]["best"]
+            caption = f"Student: {self.report['checkpoints']['rule']} (step {best['step']})"
+            Console().print(comparison_table(self.report, caption))
+
+    def on_validation_end(self, trainer: L.Trainer, pl_module: Any) -> None:
+        """Write and print the student's results, unless this validation is part of a fit."""
+        if trainer.state.fn == TrainerFn.VALIDATING:
+            self._finish_evaluation(trainer, pl_module, "Validation")
+
+    def on_test_end(self, trainer: L.Trainer, pl_module: Any) -> None:
+        """Write and print the student's results."""
+        self._finish_evaluation(trainer, pl_module, "Test")
+
+    def _build(self, trainer: L.Trainer, module: Any, checkpoints: dict[str, Any]) -> dict[str, Any]:
+        assert self.student_evaluation is not None
+        benchmark = find_callback(trainer, LatencyBenchmark, before=self)
+        result = benchmark.result if benchmark else None
+        schedule = find_callback(trainer, StageSchedule)
+        summary = getattr(getattr(trainer, "datamodule", None), "summary", None)
+
+        def figures(name: str, model: torch.nn.Module, evaluation: EvaluationResult) -> ModelFigures:
+            return ModelFigures(
+                evaluation.scores,
+                num_parameters(model),
+                result["models"][name]["size_bytes"] if result else size_bytes(model),
+                reference_latency(result, name) if result else None,
+            )
+
+        return build_report(
+            student=figures("student", module.student, self.student_evaluation),
+            teacher=figures("teacher", module.teacher, self.teacher_evaluation) if self.teacher_evaluation else None,
+            stages=schedule.plan.describe() if schedule and schedule.plan else [],
+            data=summary() if summary else {},
+            environment=describe_environment(module.device, benchmark.dtype if benchmark else None),
+            checkpoints=checkpoints,
+            benchmark={**result["reference"], **result["environment"]} if result else None,
+        )
+
+    def _finish_evaluation(self, trainer: L.Trainer, module: Any, title: str) -> None:
+        folder = run_folder(trainer)
+        evaluation: EvaluationResult | None = module.last_evaluation
+        if evaluation is None or not trainer.is_global_zero:
+            return
+        if folder is not None:
+            write_json(folder / "predictions.json", dict(evaluation.predictions))
+        Console().print(scores_table(evaluation.scores, title))
+
+
+def find_callback(trainer: L.Trainer, kind: type[AnyCallback], before: L.Callback | None = None) -> AnyCallback | None:
+    """Return the trainer's first callback of a kind, nothing where there is none.
+
+    Raises:
+        UserError: If ``before`` is given and comes first, although it needs what the other one leaves.
+    """
+    callbacks: list[L.Callback] = trainer.callbacks  # type: ignore[attr-defined]
+    found = next((callback for callback in callbacks if isinstance(callback, kind)), None)
+    if found is not None and before is not None and callbacks.index(found) > callbacks.index(before):
+        raise UserError(f"trainer.callbacks: list {kind.__name__} before {type(before).__name__}, which needs it")
+    return found
+
+
+def _logged_scores(trainer: L.Trainer, prefix: str) -> dict[str, float]:
+    metrics = trainer.callback_metrics
+    return {name.removeprefix(prefix): float(metrics[name]) for name in metrics if name.startswith(prefix)}
+
+
+def _best_checkpoint(trainer: L.Trainer) -> Path | None:
+    paths = [callback.best_model_path for callback in _checkpoint_callbacks(trainer) if callback.monitor is not None]
+    return next((Path(path) for path in paths if path), None)
+
+
+def _last_checkpoint(trainer: L.Trainer) -> Path | None:
+    # Without a metric to compare, a callback's best checkpoint is its latest one.
+    paths = [
+        callback.last_model_path or (callback.best_model_path if callback.monitor is None else "")
+        for callback in _checkpoint_callbacks(trainer)
+    ]
+    return next((Path(path) for path in paths if path), None)
+
+
+def _checkpoint_callbacks(trainer: L.Trainer) -> list[ModelCheckpoint]:
+    return [callback for callback in trainer.checkpoint_callbacks if isinstance(callback, ModelCheckpoint)]
+
+
+def _step(checkpoint: Path) -> int:
+    # Mapped, because only one number of it is read.
+    return int(torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=True)["global_step"])
+
+
+def _relative(path: Path | None, folder: Path | None) -> str | None:
+    if path is None:
+        return None
+    return Path(os.path.relpath(path, folder)).as_posix() if folder is not None else path.name

@@ -1,0 +1,91 @@
+"""The callback that runs the stages one after the other."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection
+from typing import Any
+
+import lightning as L
+from lightning.pytorch.utilities import rank_zero_info
+
+from distill.losses.objective import check_weights
+from distill.stages import Stage, StagePlan
+from distill.types import UserError
+
+
+class StageSchedule(L.Callback):
+    """Runs the stages one after the other and ends the run when the last one is done.
+
+    Before every batch the stage is computed from the number of optimizer steps done, and nothing else is remembered:
+    a resumed run is in the right stage, at the right learning rate. The callback sets ``module.active_stage``, the
+    optimizer's learning rates and, where a stage asks for it, forgets the optimizer's moments before its first step.
+    The run's length is the stages' length; a smaller ``max_steps`` or ``max_epochs`` of the Trainer still holds.
+
+    Args:
+        stages: The stages in order.
+
+    Raises:
+        UserError: If there is no stage, or two share a name.
+    """
+
+    def __init__(self, stages: list[Stage]) -> None:
+        names = [stage.name for stage in stages]
+        if not stages:
+            raise UserError("StageSchedule: at least one stage is needed")
+        if len(set(names)) < len(names):
+            raise UserError(f"StageSchedule: stage names must differ, not {', '.join(names)}")
+        self.stages = tuple(stages)
+        #: The stages in steps; known once the training data is, at the start of the fit.
+        self.plan: StagePlan | None = None
+
+    def check(self, terms: Collection[str]) -> None:
+        """Check that the stages name only known terms.
+
+        Raises:
+            UserError: If a stage weights a term that the module lacks.
+        """
+        for stage in self.stages:
+            try:
+                check_weights(terms, stage.weights)
+            except UserError as error:
+                raise UserError(f"stage {stage.name!r}: {error}") from error
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Lay the stages out in steps and bound the run by them."""
+        steps_per_epoch = math.ceil(trainer.num_training_batches / trainer.accumulate_grad_batches)
+        self.plan = StagePlan(self.stages, steps_per_epoch)
+        fit_loop, epoch_loop = trainer.fit_loop, trainer.fit_loop.epoch_loop
+        if epoch_loop.max_steps == -1 or epoch_loop.max_steps > self.plan.total_steps:
+            epoch_loop.max_steps = self.plan.total_steps
+        if fit_loop.max_epochs in (-1, None):
+            fit_loop.max_epochs = math.ceil(self.plan.total_steps / steps_per_epoch)
+        for line in self.plan.describe():
+            rank_zero_info(
+                "stage %s: steps %d to %d", line["name"], line["start_step"], line["start_step"] + line["num_steps"]
+            )
+
+    def on_train_batch_end(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Ask for the end after the last step; unlike ``max_steps`` this lets the final validation happen."""
+        assert self.plan is not None
+        if trainer.global_step >= self.plan.total_steps:
+            trainer.should_stop = True
+
+    def on_train_batch_start(self, trainer: L.Trainer, pl_module: Any, batch: Any, batch_idx: int) -> None:
+        """Set the stage and learning rates that the next optimizer step belongs to."""
+        assert self.plan is not None
+        active = self.plan.stage_at(trainer.global_step)
+        previous = pl_module.active_stage
+        if previous is None or previous.index != active.index:
+            rank_zero_info("stage %s begins at step %d", active.stage.name, trainer.global_step)
+        pl_module.active_stage = active
+        for optimizer in trainer.optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = active.learning_rate
+            # Also right when a run resumes exactly at the switch: there the moments saved with it are old ones.
+            if active.step == 0 and active.stage.reset_optimizer:
+                optimizer.state.clear()
+        pl_module.log("train/learning_rate", active.learning_rate, batch_size=1)
+        pl_module.log("train/stage", float(active.index), batch_size=1)

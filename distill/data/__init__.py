@@ -1,0 +1,1 @@
+"""Data: windows on disk, batches by length, the data module."""

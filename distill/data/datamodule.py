@@ -1,0 +1,234 @@
+"""The data module for extractive question answering in SQuAD form."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+from lightning.pytorch.utilities import rank_zero_info
+from torch.utils.data import DataLoader
+from transformers import PreTrainedTokenizerBase
+
+from distill.data.sampling import EvaluationSampler, TrainingSampler, evaluation_batches
+from distill.data.windows import WindowDataset, cached_windows, fingerprint
+from distill.models.loading import EMBEDDED, load_tokenizer
+from distill.tasks.question_answering.hub import read_hub
+from distill.tasks.question_answering.reading import ReadingReport, read_examples
+from distill.tasks.question_answering.windows import build_windows, check_lengths, count_flagged
+from distill.types import Batch, Example, UserError
+
+#: The parts of the data.
+SPLITS = ("train", "validation", "test", "predict")
+
+#: Which parts each command of the Trainer needs.
+_SPLITS_OF_STAGE = {
+    "fit": ("train", "validation"),
+    "validate": ("validation",),
+    "test": ("test",),
+    "predict": ("predict",),
+}
+
+#: Which hub split serves a part that no files were named for.
+_HUB_SPLITS = {"train": "train", "validation": "validation", "test": "validation"}
+
+
+class SquadDataModule(L.LightningDataModule):
+    """Questions in SQuAD form, as padded batches of sliding windows of similar length.
+
+    Each part comes from its files where files are named, else from ``dataset``: ``embedded`` is the Spanish set that
+    the package carries (its dev part serves validation and test), any other name is a hub data set in SQuAD columns
+    (``squad_es`` among them). Windows are tokenised once and kept under ``cache_dir``, keyed by the texts, the
+    tokenizer and the window settings.
+
+    Args:
+        tokenizer: Folder or hub name whose tokenizer cuts the text; linked to the model, so never set by hand.
+        dataset: ``embedded``, a hub name, or nothing when files are named for every part in use.
+        dataset_config: Configuration of the hub data set, such as ``v1.1.0`` of ``squad_es``.
+        train_files: SQuAD JSON files or folders of them.
+        validation_files: The same, for choosing the best checkpoint.
+        test_files: The same, for the ``test`` command; the validation part when nothing is named.
+        predict_files: The same, for the ``predict`` command; answers are not needed.
+        max_length: Tokens of a window at most, question and special tokens included.
+        doc_stride: Tokens that consecutive windows of a context share.
+        max_question_length: Tokens of a question at most; longer ones are cut, counted and reported.
+        batch_size: Windows in a training batch, per process.
+        eval_batch_size: Windows in an evaluation batch, per process.
+        strict: Whether a single misplaced or empty answer is an error.
+        seed: Decides the order of training batches.
+        num_workers: Processes that prepare batches; 0 stays in the main one.
+        cache_dir: Where tokenised windows are kept.
+
+    Raises:
+        UserError: If a number is out of range.
+    """
+
+    def __init__(
+        self,
+        tokenizer: str = EMBEDDED,
+        dataset: str | None = EMBEDDED,
+        dataset_config: str | None = None,
+        train_files: list[str] | None = None,
+        validation_files: list[str] | None = None,
+        test_files: list[str] | None = None,
+        predict_files: list[str] | None = None,
+        max_length: int = 384,
+        doc_stride: int = 128,
+        max_question_length: int = 64,
+        batch_size: int = 32,
+        eval_batch_size: int = 64,
+        strict: bool = False,
+        seed: int = 0,
+        num_workers: int = 0,
+        cache_dir: str = "~/.cache/distill",
+    ) -> None:
+        super().__init__()
+        self.tokenizer_source = tokenizer
+        self.dataset = dataset
+        self.dataset_config = dataset_config
+        self.files = dict(zip(SPLITS, (train_files, validation_files, test_files, predict_files), strict=True))
+        self.max_length = max_length
+        self.doc_stride = doc_stride
+        self.max_question_length = max_question_length
+        self.batch_size = batch_size
+        self.eval_batch_size = eval_batch_size
+        self.strict = strict
+        self.seed = seed
+        self.num_workers = num_workers
+        self.cache_dir = Path(cache_dir).expanduser()
+        self._windows: dict[str, WindowDataset] = {}
+        self._counts: dict[str, dict[str, int]] = {}
+        for name, value in (("batch_size", batch_size), ("eval_batch_size", eval_batch_size)):
+            if value < 1:
+                raise UserError(f"data.{name} must be at least 1, not {value}")
+        if num_workers < 0:
+            raise UserError(f"data.num_workers must be at least 0, not {num_workers}")
+
+    @property
+    def tokenizer(self) -> PreTrainedTokenizerBase:
+        """The tokenizer that cuts the text."""
+        return load_tokenizer(self.tokenizer_source)
+
+    def check(self) -> None:
+        """Check the lengths against the tokenizer, before any data is read.
+
+        Raises:
+            UserError: If there is no fast tokenizer, or windows have no room for a question and context.
+        """
+        check_lengths(self.tokenizer, self.max_length, self.doc_stride, self.max_question_length)
+
+    def prepare_data(self) -> None:
+        """Tokenise what the running command needs, once, on one process of each node."""
+        assert self.trainer is not None
+        self.setup(self.trainer.state.fn.value)
+
+    def setup(self, stage: str) -> None:
+        """Open the tokenised windows that ``stage`` needs on every process."""
+        for split in _SPLITS_OF_STAGE[stage]:
+            self._load(split)
+
+    def train_dataloader(self) -> DataLoader[Batch]:
+        """Return shuffled batches of windows of similar length."""
+        windows = self._windows["train"]
+        rank, num_ranks = self._rank()
+        return self._loader(windows, TrainingSampler(windows.lengths, self.batch_size, self.seed, rank, num_ranks))
+
+    def val_dataloader(self) -> DataLoader[Batch]:
+        """Return this process's share of the validation part."""
+        return self._evaluation_loader("validation")
+
+    def test_dataloader(self) -> DataLoader[Batch]:
+        """Return this process's share of the test part."""
+        return self._evaluation_loader("test")
+
+    def predict_dataloader(self) -> DataLoader[Batch]:
+        """Return this process's share of the predict part."""
+        return self._evaluation_loader("predict")
+
+    def summary(self) -> dict[str, Any]:
+        """Return what was read, repaired, dropped and cut, in plain numbers, for the report."""
+        return {
+            "max_length": self.max_length,
+            "doc_stride": self.doc_stride,
+            **{
+                split: {
+                    "source": self._source(split),
+                    "examples": len(windows.examples),
+                    "windows": len(windows),
+                    "tokens": int(windows.lengths.sum()),
+                    **self._counts[split],
+                }
+                for split, windows in self._windows.items()
+            },
+        }
+
+    def _source(self, split: str) -> str:
+        files = self.files[split]
+        return ", ".join(Path(file).name for file in files) if files else str(self.dataset)
+
+    def _load(self, split: str) -> None:
+        if split in self._windows:
+            return
+        examples, report = self._read(split)
+        tokenizer = self.tokenizer
+        settings = {
+            "max_length": self.max_length,
+            "doc_stride": self.doc_stride,
+            "max_question_length": self.max_question_length,
+        }
+        build = partial(_window_columns, tokenizer=tokenizer, settings=settings)
+        folder = self.cache_dir / f"windows-{fingerprint(examples, tokenizer, settings)}"
+        table = cached_windows(build, examples, folder, self.num_workers)
+        self._windows[split] = WindowDataset(table, examples, tokenizer, self.max_length, split != "train")
+        cut, unreachable = (count_flagged(table, flag) for flag in ("question_truncated", "answer_unreachable"))
+        self._counts[split] = {**report.as_dict(), "questions_truncated": cut, "answers_unreachable": unreachable}
+        for line in report.describe():
+            rank_zero_info("%s: %s", split, line)
+        if cut:
+            rank_zero_info("%s: cut %d questions to %d tokens", split, cut, self.max_question_length)
+        if unreachable:
+            rank_zero_info("%s: %d answers are longer than any window can hold", split, unreachable)
+        rank_zero_info("%s: %d questions in %d windows", split, len(examples), len(table))
+
+    def _read(self, split: str) -> tuple[list[Example], ReadingReport]:
+        files = self.files[split]
+        if files:
+            return read_examples(files, strict=self.strict, require_answers=split != "predict")
+        if split == "predict":
+            raise UserError("predict: no questions to answer; name files with --data.predict_files")
+        if split == "test" and self.files["validation"]:
+            return read_examples(self.files["validation"], strict=self.strict)
+        if self.dataset == EMBEDDED:
+            name = "train.json" if split == "train" else "dev.json"
+            with resources.as_file(resources.files("distill.assets") / "qa_es" / name) as file:
+                return read_examples([file], strict=self.strict)
+        if self.dataset is None:
+            raise UserError(f"no data for {split}: name files with --data.{split}_files or a --data.dataset")
+        return read_hub(self.dataset, self.dataset_config, split=_HUB_SPLITS[split], strict=self.strict)
+
+    def _evaluation_loader(self, split: str) -> DataLoader[Batch]:
+        windows = self._windows[split]
+        batches = evaluation_batches(windows.lengths, windows.example_indices, self.eval_batch_size, *self._rank())
+        return self._loader(windows, EvaluationSampler(batches))
+
+    def _loader(self, windows: WindowDataset, sampler: TrainingSampler | EvaluationSampler) -> DataLoader[Batch]:
+        # The sampler yields whole batches, so batch_size is None: windows are read from disk a batch at a time.
+        return DataLoader(
+            windows,
+            sampler=sampler,
+            batch_size=None,
+            num_workers=self.num_workers,
+            persistent_workers=self.num_workers > 0,
+        )
+
+    def _rank(self) -> tuple[int, int]:
+        return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
+
+
+def _window_columns(
+    examples: Sequence[Example], first_index: int, tokenizer: PreTrainedTokenizerBase, settings: dict[str, int]
+) -> dict[str, list[Any]]:
+    return build_windows(examples, tokenizer, **settings, example_index_offset=first_index)

@@ -1,0 +1,93 @@
+"""Which windows make up which batch, as pure functions of lengths, seed and epoch, and the samplers around them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from torch.utils.data import Sampler
+
+#: Batches whose windows are sorted by length together: enough to save padding, few enough to keep batches random.
+POOL_BATCHES = 50
+
+
+def training_batches(lengths: NDArray[np.int64], batch_size: int, seed: int, epoch: int) -> list[NDArray[np.int64]]:
+    """Cut one epoch into batches of windows of similar length.
+
+    Windows are shuffled, sorted by length within pools of ``POOL_BATCHES`` batches, cut into batches, and the batches
+    shuffled. Every window is in exactly one batch; their number, ``ceil(N / batch_size)``, is the same every epoch.
+
+    Args:
+        lengths: Tokens of each of the N windows.
+        batch_size: Windows in a batch; the last one may be smaller.
+        seed: Together with ``epoch`` decides the order, on every process alike.
+        epoch: The epoch, counted from 0.
+    """
+    generator = np.random.default_rng([seed, epoch])
+    order = generator.permutation(len(lengths))
+    pool = POOL_BATCHES * batch_size
+    batches: list[NDArray[np.int64]] = []
+    for start in range(0, len(order), pool):
+        window_ids = order[start : start + pool]
+        window_ids = window_ids[np.argsort(lengths[window_ids], kind="stable")]
+        batches += [window_ids[i : i + batch_size] for i in range(0, len(window_ids), batch_size)]
+    return [batches[i] for i in generator.permutation(len(batches))]
+
+
+def evaluation_batches(
+    lengths: NDArray[np.int64], example_indices: NDArray[np.int64], batch_size: int, rank: int, num_ranks: int
+) -> list[NDArray[np.int64]]:
+    """Cut one process's share of an evaluation set into batches, longest first (memory trouble shows at once).
+
+    All windows of an example belong to one process, so answers are chosen without exchange; no window is repeated to
+    even out the processes, so totals are exact.
+    """
+    own = np.flatnonzero(example_indices % num_ranks == rank)
+    own = own[np.argsort(-lengths[own], kind="stable")]
+    return [own[i : i + batch_size] for i in range(0, len(own), batch_size)]
+
+
+class TrainingSampler(Sampler[list[int]]):
+    """Yields each process's part of every training batch; Lightning calls :meth:`set_epoch`.
+
+    A batch of ``batch_size * num_ranks`` windows is shared out in turn, so every process sees equally many batches. A
+    last batch smaller than ``num_ranks`` is left out, since some process would have none of it.
+    """
+
+    def __init__(
+        self, lengths: Sequence[int] | NDArray[np.int64], batch_size: int, seed: int, rank: int = 0, num_ranks: int = 1
+    ) -> None:
+        self.lengths = np.asarray(lengths, dtype=np.int64)
+        self.batch_size = batch_size
+        self.seed = seed
+        self.rank = rank
+        self.num_ranks = num_ranks
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch whose order is yielded next."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        full, rest = divmod(len(self.lengths), self.batch_size * self.num_ranks)
+        return full + (rest >= self.num_ranks)
+
+    def __iter__(self) -> Iterator[list[int]]:
+        for batch in training_batches(self.lengths, self.batch_size * self.num_ranks, self.seed, self.epoch):
+            if len(batch) >= self.num_ranks:
+                yield batch[self.rank :: self.num_ranks].tolist()
+
+
+class EvaluationSampler(Sampler[list[int]]):
+    """Yields the batches of one process's share of an evaluation set."""
+
+    def __init__(self, batches: list[NDArray[np.int64]]) -> None:
+        self.batches = batches
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def __iter__(self) -> Iterator[list[int]]:
+        for batch in self.batches:
+            yield batch.tolist()

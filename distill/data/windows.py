@@ -1,0 +1,166 @@
+"""Windows on disk, windows in memory, windows in a batch."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import datasets
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import Dataset
+from transformers import PreTrainedTokenizerBase
+
+from distill.types import Batch, Example, Window
+
+#: Raised whenever the columns of a cached table change their meaning, so that older caches are not read.
+CACHE_VERSION = 1
+
+#: Lengths are rounded up to a multiple of this in a batch: every new shape costs memory in low-precision CPU kernels.
+LENGTH_MULTIPLE = 32
+
+
+def fingerprint(examples: Sequence[Example], tokenizer: PreTrainedTokenizerBase, settings: dict[str, Any]) -> str:
+    """Return a hash of everything that windows depend on: the texts, the tokenizer and the window settings."""
+    digest = hashlib.sha256(json.dumps([CACHE_VERSION, settings], sort_keys=True).encode())
+    # Truncation and padding are settings of the latest call, not of the tokenizer.
+    backend = {**json.loads(tokenizer.backend_tokenizer.to_str()), "truncation": None, "padding": None}
+    digest.update(json.dumps(backend, sort_keys=True).encode())
+    for example in examples:
+        digest.update(repr((example.question_id, example.question, example.context, example.answers)).encode())
+    return digest.hexdigest()[:32]
+
+
+def cached_windows(
+    build: Callable[[Sequence[Example], int], dict[str, list[Any]]],
+    examples: Sequence[Example],
+    folder: Path,
+    num_workers: int = 0,
+) -> datasets.Dataset:
+    """Return the table of windows in ``folder``, building it there first if it is absent.
+
+    The table is written beside its place and renamed, so that a killed run or a second run at the same time leaves
+    either no table or a whole one.
+
+    Args:
+        build: Makes the columns of a slice of examples, given the slice and the index of its first example.
+        examples: All examples.
+        folder: Where the table lies; its name must carry the fingerprint.
+        num_workers: Processes that tokenise; 0 stays in this one.
+    """
+    if not folder.exists():
+
+        def columns(rows: dict[str, list[int]]) -> dict[str, list[Any]]:
+            indices = rows["index"]
+            return build(examples[indices[0] : indices[-1] + 1], indices[0])
+
+        table = datasets.Dataset.from_dict({"index": list(range(len(examples)))})
+        with _no_progress_bars():
+            windows = table.map(
+                columns,
+                batched=True,
+                batch_size=500,
+                remove_columns=["index"],
+                num_proc=num_workers or None,
+                load_from_cache_file=False,
+                keep_in_memory=True,
+            )
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        unfinished = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".windows-"))
+        with _no_progress_bars():
+            windows.save_to_disk(str(unfinished))
+        try:
+            os.replace(unfinished, folder)
+        except OSError:  # another process was faster and its table is the same
+            shutil.rmtree(unfinished)
+    return datasets.load_from_disk(str(folder))
+
+
+class WindowDataset(Dataset[Batch]):
+    """A table of windows and the examples they were cut from; indexing by a list of windows gives a padded batch."""
+
+    def __init__(
+        self,
+        table: datasets.Dataset,
+        examples: Sequence[Example],
+        tokenizer: PreTrainedTokenizerBase,
+        max_length: int,
+        with_windows: bool,
+    ) -> None:
+        """Args: ``max_length`` bounds the padded length; ``with_windows`` adds what decoding needs to every batch."""
+        self.examples = examples
+        self.max_length = max_length
+        self.with_windows = with_windows
+        self._table = table.with_format("numpy")
+        self._input_names = [name for name in ("input_ids", "token_type_ids") if name in table.column_names]
+        self._pad_ids = {"input_ids": tokenizer.pad_token_id, "token_type_ids": tokenizer.pad_token_type_id}
+        self._padding_left = tokenizer.padding_side == "left"
+        column = table.data.column("input_ids")
+        self.lengths: NDArray[np.int64] = np.concatenate(
+            [np.diff(chunk.offsets.to_numpy()) for chunk in column.chunks] or [np.zeros(0, np.int64)]
+        ).astype(np.int64)
+        self.example_indices: NDArray[np.int64] = np.asarray(
+            table.data.column("example_index").to_numpy(), dtype=np.int64
+        )
+
+    def __len__(self) -> int:
+        return len(self._table)
+
+    def __getitem__(self, window_ids: list[int]) -> Batch:
+        rows = self._table[window_ids]
+        lengths = self.lengths[window_ids]
+        width = min(int(-(-lengths.max() // LENGTH_MULTIPLE) * LENGTH_MULTIPLE), self.max_length)
+        inputs = {name: self._pad(rows[name], width, self._pad_ids[name]) for name in self._input_names}
+        inputs["attention_mask"] = self._pad([np.ones(n, np.int64) for n in lengths], width, 0)
+        labels = {
+            f"{name}s": torch.as_tensor(np.asarray(rows[name], dtype=np.int64))
+            for name in ("start_position", "end_position")
+        }
+        if self._padding_left:
+            shift = torch.as_tensor(width - lengths)
+            labels = {name: positions + shift for name, positions in labels.items()}
+        windows = self._windows(window_ids, rows, width) if self.with_windows else []
+        return Batch(inputs, labels, torch.as_tensor(window_ids), windows)
+
+    def _pad(self, rows: Sequence[NDArray[np.int64]], width: int, value: int) -> Tensor:
+        padded = np.full((len(rows), width), value, dtype=np.int64)
+        for target, row in zip(padded, rows, strict=True):
+            if self._padding_left:
+                target[width - len(row) :] = row
+            else:
+                target[: len(row)] = row
+        return torch.from_numpy(padded)
+
+    def _windows(self, window_ids: list[int], rows: dict[str, Any], width: int) -> list[Window]:
+        windows = []
+        for i, window_id in enumerate(window_ids):
+            shift = width - int(self.lengths[window_id]) if self._padding_left else 0
+            windows.append(
+                Window(
+                    window_id=int(window_id),
+                    example=self.examples[int(rows["example_index"][i])],
+                    context_token=(int(rows["context_start"][i]) + shift, int(rows["context_end"][i]) + shift),
+                    offsets=list(zip(rows["offset_starts"][i].tolist(), rows["offset_ends"][i].tolist(), strict=True)),
+                )
+            )
+        return windows
+
+
+class _no_progress_bars:  # noqa: N801 - reads as a statement
+    """Silences the bars of ``datasets`` for tables that take a second; leaves the user's setting as it was."""
+
+    def __enter__(self) -> None:
+        self.were_enabled = datasets.are_progress_bars_disabled() is False
+        datasets.disable_progress_bars()
+
+    def __exit__(self, *error: object) -> None:
+        if self.were_enabled:
+            datasets.enable_progress_bars()

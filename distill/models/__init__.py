@@ -1,0 +1,1 @@
+"""Models: loading, building, layer maps and recording."""

@@ -1,0 +1,1 @@
+"""Lightning modules: distillation, and fine-tuning of a single model."""

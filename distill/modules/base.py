@@ -1,0 +1,168 @@
+"""What every module shares: one trainable student, its task, its weighted terms, its evaluation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import torch
+from lightning.pytorch.cli import OptimizerCallable
+from torch import Tensor
+from torch.utils.data import DataLoader
+from transformers import PreTrainedModel
+
+from distill.losses.base import DistillationLoss
+from distill.losses.objective import Objective
+from distill.stages import ActiveStage
+from distill.tasks.base import Evaluation, EvaluationResult, Task
+from distill.tasks.question_answering.task import QuestionAnswering
+from distill.types import Batch, UserError
+
+#: Prefix of the student's weights in a checkpoint.
+STUDENT_PREFIX = "student."
+
+
+class TaskModule(L.LightningModule):
+    """A trainable student with a task, an objective of named terms, and one way of being evaluated.
+
+    Which terms count, how much, at which temperature and learning rate is decided by the active stage, which a
+    :class:`~distill.callbacks.StageSchedule` sets before every batch.
+
+    Args:
+        losses: The named terms that stages may weight.
+        task: What is predicted; extractive question answering when left out.
+        optimizer: Makes the optimizer from the parameters; the learning rate is the stage's.
+    """
+
+    student: PreTrainedModel
+
+    def __init__(
+        self,
+        losses: Mapping[str, DistillationLoss],
+        task: Task | None = None,
+        optimizer: OptimizerCallable = torch.optim.AdamW,
+    ) -> None:
+        super().__init__()
+        self.task = task if task is not None else QuestionAnswering()
+        self.objective = Objective(losses)
+        self.make_optimizer = optimizer
+        #: Set by the StageSchedule before every training batch.
+        self.active_stage: ActiveStage | None = None
+        #: Scores and predictions of the student in the latest validation, test or prediction.
+        self.last_evaluation: EvaluationResult | None = None
+        self._evaluation: Evaluation | None = None
+
+    @property
+    def teacher(self) -> PreTrainedModel | None:
+        """The frozen teacher, where the module has one."""
+        return None
+
+    def check(self, max_length: int) -> None:
+        """Check everything that can be checked before weights or data are loaded.
+
+        Raises:
+            UserError: If sizes, layer map, tokenizers or ``max_length`` do not fit.
+        """
+        raise UserError(f"{type(self).__name__} cannot be trained by itself")
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """Return the optimizer; weight decay spares biases and norms, as in every published recipe."""
+        trainable = [parameter for parameter in self.parameters() if parameter.requires_grad]
+        decayed = [parameter for parameter in trainable if parameter.ndim > 1]
+        spared = [parameter for parameter in trainable if parameter.ndim <= 1]
+        optimizer = self.make_optimizer([{"params": decayed}, {"params": spared, "weight_decay": 0.0}])
+        return optimizer
+
+    def compute_terms(self, batch: Batch, weights: Mapping[str, float], temperature: float) -> tuple[Tensor, Any]:
+        """Return the weighted objective of a batch, (), and the raw mean of each active term."""
+        raise UserError(f"{type(self).__name__} has no training objective")
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Return the active stage's objective; log each of its terms, raw."""
+        if self.active_stage is None:
+            raise UserError("no active stage: add distill.callbacks.StageSchedule to trainer.callbacks")
+        stage = self.active_stage.stage
+        total, terms = self.compute_terms(batch, stage.weights, stage.temperature)
+        logged = {f"train/{stage.name}/{name}": value.detach() for name, value in terms.items()}
+        self.log_dict(logged, batch_size=len(batch.window_ids))
+        self.log("train/loss", total.detach(), prog_bar=True, batch_size=len(batch.window_ids))
+        return total
+
+    # Evaluation: the same few lines serve validation, test, prediction and the report's teacher.
+
+    def evaluate(self, model: PreTrainedModel, dataloader: DataLoader[Batch]) -> EvaluationResult:
+        """Score a model (student, teacher, baseline) over an evaluation set, on every process together."""
+        evaluation = self.task.evaluation(_examples(dataloader))
+        was_training = model.training
+        model.eval().to(self.device)
+        with torch.inference_mode(), self.trainer.precision_plugin.val_step_context():
+            for batch in dataloader:
+                self._score(model, batch.to(self.device), evaluation)
+        model.train(was_training)
+        return evaluation.compute()
+
+    def on_validation_epoch_start(self) -> None:
+        """Start a new evaluation."""
+        self._evaluation = self.task.evaluation(_examples(self.trainer.val_dataloaders))
+
+    def on_test_epoch_start(self) -> None:
+        """Start a new evaluation."""
+        self._evaluation = self.task.evaluation(_examples(self.trainer.test_dataloaders))
+
+    def on_predict_epoch_start(self) -> None:
+        """Start a new evaluation, of which only the predictions are of use."""
+        self._evaluation = self.task.evaluation(_examples(self.trainer.predict_dataloaders))
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Add the student's answers for one batch."""
+        self._score(self.student, batch, self._evaluation)
+
+    def test_step(self, batch: Batch, batch_idx: int) -> None:
+        """Add the student's answers for one batch."""
+        self._score(self.student, batch, self._evaluation)
+
+    def predict_step(self, batch: Batch, batch_idx: int) -> None:
+        """Add the student's answers for one batch."""
+        self._score(self.student, batch, self._evaluation)
+
+    def on_validation_epoch_end(self) -> None:
+        """Log ``val/<score>``."""
+        self._finish("val", prog_bar=("f1", "exact_match"))
+
+    def on_test_epoch_end(self) -> None:
+        """Log ``test/<score>``."""
+        self._finish("test")
+
+    def on_predict_epoch_end(self) -> None:
+        """Keep the predictions."""
+        assert self._evaluation is not None
+        self.last_evaluation = self._evaluation.compute()
+
+    def load_student_weights(self, checkpoint: str | Path) -> None:
+        """Put the student's weights of a checkpoint into the student; missing or foreign weights are an error."""
+        state = torch.load(checkpoint, map_location="cpu", weights_only=True)["state_dict"]
+        weights = {
+            name.removeprefix(STUDENT_PREFIX): tensor
+            for name, tensor in state.items()
+            if name.startswith(STUDENT_PREFIX)
+        }
+        self.student.load_state_dict(weights, strict=True)
+
+    def _score(self, model: PreTrainedModel, batch: Batch, evaluation: Evaluation | None) -> None:
+        assert evaluation is not None
+        evaluation.update(self.task.logits(model(**batch.inputs)), batch)
+
+    def _finish(self, prefix: str, prog_bar: Iterable[str] = ()) -> None:
+        assert self._evaluation is not None
+        result = self._evaluation.compute()
+        self.last_evaluation = result
+        shown = set(prog_bar)
+        for name, value in result.scores.items():
+            # Already equal on every process, so nothing is left to reduce.
+            self.log(f"{prefix}/{name}", value, prog_bar=name in shown, rank_zero_only=False)
+
+
+def _examples(dataloader: Any) -> Any:
+    return dataloader.dataset.examples

@@ -1,0 +1,140 @@
+"""The module that teaches a student what a frozen teacher knows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+import torch
+from lightning.pytorch.cli import OptimizerCallable
+from torch import Tensor
+from transformers import PreTrainedConfig, PreTrainedModel
+
+from distill.losses.attention import AttentionLoss
+from distill.losses.base import DistillationLoss
+from distill.losses.embedding import EmbeddingLoss
+from distill.losses.hidden import HiddenStateLoss
+from distill.losses.logits import LabelLoss, LogitLoss
+from distill.models.layer_map import resolve_layer_map
+from distill.models.loading import (
+    EMBEDDED,
+    check_same_tokenizer,
+    load_config,
+    load_frozen,
+    load_tokenizer,
+    max_positions,
+)
+from distill.models.recording import Recorder, model_shape
+from distill.models.student import RANDOM, Student
+from distill.modules.base import TaskModule
+from distill.tasks.base import Task
+from distill.types import Batch, LayerMap, UserError
+
+
+def default_losses() -> dict[str, DistillationLoss]:
+    """Return one term of each kind under its usual name."""
+    return {
+        "attention": AttentionLoss(),
+        "hidden": HiddenStateLoss(),
+        "embeddings": EmbeddingLoss(),
+        "logits": LogitLoss(),
+        "labels": LabelLoss(),
+    }
+
+
+class DistillationModule(TaskModule):
+    """A trainable student and the frozen teacher that it learns from.
+
+    The teacher is held outside the module tree: no checkpoint, optimizer, ``train()`` or precision setting can reach
+    it. Checkpoints hold the student and the learned projections of the losses.
+
+    Args:
+        teacher: Folder or hub name of a model with the task's head; ``embedded`` is the one the package carries.
+        student: The student's size and first weights.
+        layer_map: Which teacher layer each student layer learns from: ``uniform``, ``last``, or for each student layer
+            the teacher layer, counted from 0.
+        losses: Named terms that stages may weight; one of each kind when left out.
+        task: What is predicted; extractive question answering when left out.
+        optimizer: Makes the optimizer; the learning rate is the stage's.
+        teacher_dtype: Precision that the teacher is held in.
+    """
+
+    def __init__(
+        self,
+        teacher: str = EMBEDDED,
+        student: Student = Student(),  # noqa: B008 - frozen, so sharing it is safe
+        layer_map: Literal["uniform", "last"] | list[int] = "uniform",
+        losses: dict[str, DistillationLoss] | None = None,
+        task: Task | None = None,
+        optimizer: OptimizerCallable = torch.optim.AdamW,
+        teacher_dtype: Literal["float32", "bfloat16", "float16"] = "float32",
+    ) -> None:
+        super().__init__(losses if losses is not None else default_losses(), task, optimizer)
+        self.teacher_source = teacher
+        self.student_settings = student
+        self.layer_map_settings: str | Sequence[int] = layer_map
+        self.teacher_dtype = teacher_dtype
+        #: Which teacher layers the student learns from; known once the configurations are.
+        self.layer_map: LayerMap | None = None
+        # A tuple hides the teacher from nn.Module, which would register it and so save, train and convert it.
+        self._teacher: tuple[PreTrainedModel, ...] = ()
+        self._recorders: tuple[Recorder, Recorder]
+
+    @property
+    def teacher(self) -> PreTrainedModel | None:
+        """The frozen teacher; None before the models are loaded."""
+        return self._teacher[0] if self._teacher else None
+
+    def check(self, max_length: int) -> None:
+        """Check sizes, layer map, losses and tokenizers from the configurations alone.
+
+        Raises:
+            UserError: If something does not fit.
+        """
+        teacher = load_config(self.teacher_source)
+        student = self.student_settings.config(teacher)
+        self._bind(student, teacher)
+        teacher_tokenizer = load_tokenizer(self.teacher_source)
+        if self.student_settings.init != RANDOM:
+            check_same_tokenizer(load_tokenizer(self.student_settings.init), teacher_tokenizer)
+        for role, config in (("student", student), ("teacher", teacher)):
+            if max_length > max_positions(config):
+                raise UserError(
+                    f"data.max_length {max_length} is more than the {role}'s {max_positions(config)} positions"
+                )
+
+    def configure_model(self) -> None:
+        """Load the teacher, build the student and the learned parts of the losses; once."""
+        if self._teacher:
+            return
+        self._teacher = (load_frozen(self.task, self.teacher_source, self.teacher_dtype),)
+        teacher_config: PreTrainedConfig = self._teacher[0].config
+        self.student = self.student_settings.build(self.task, teacher_config)
+        self._bind(self.student.config, teacher_config)
+        self._recorders = Recorder(self.student), Recorder(self._teacher[0])
+
+    def on_fit_start(self) -> None:
+        """Bring the teacher, which Lightning does not know, to the student's device."""
+        self._teacher[0].to(self.device)
+
+    def compute_terms(
+        self, batch: Batch, weights: Mapping[str, float], temperature: float
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the weighted objective of a batch, (), and the raw mean of each active term."""
+        student_plan, teacher_plan = self.objective.plans(weights)
+        student_recorder, teacher_recorder = self._recorders
+        student = student_recorder.record(batch.inputs, student_plan, self.task.logits)
+        teacher = None
+        if teacher_plan is not None:
+            with torch.no_grad():
+                teacher = teacher_recorder.record(batch.inputs, teacher_plan, self.task.logits)
+        value = self.objective(student, teacher, batch, weights, temperature)
+        return value.total, value.terms
+
+    def _bind(self, student: PreTrainedConfig, teacher: PreTrainedConfig) -> None:
+        """Settle the layer map and the learned parts of the losses, once."""
+        if self.layer_map is not None:
+            return
+        shapes = model_shape(student), model_shape(teacher)
+        self.layer_map = resolve_layer_map(self.layer_map_settings, *shapes)
+        self.objective.bind(*shapes, self.layer_map, self.task)

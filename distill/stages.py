@@ -1,0 +1,128 @@
+"""Stages: what a run trains when, as a pure function of progress, so that resuming cannot lose it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from distill.types import UserError
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One part of a run, with its own objective and learning rate.
+
+    Attributes:
+        name: Shown in logs, the progress bar and the report.
+        weights: Term name to weight; terms that are not named are off and cost nothing.
+        epochs: Length in passes over the training data; give this or ``steps``.
+        steps: Length in optimizer steps; give this or ``epochs``.
+        temperature: Divides the logits of both models in logit distillation.
+        learning_rate: The highest learning rate of the stage.
+        warmup: Fraction of the stage's steps over which the rate rises from 0.
+        decay: How the rate falls after warm-up: to 0 linearly or along a cosine, or not at all.
+        reset_optimizer: Whether the optimizer's moments are forgotten when the stage begins.
+    """
+
+    name: str
+    weights: dict[str, float] = field(default_factory=dict)
+    epochs: float | None = None
+    steps: int | None = None
+    temperature: float = 1.0
+    learning_rate: float = 5e-5
+    warmup: float = 0.1
+    decay: Literal["linear", "cosine", "constant"] = "linear"
+    reset_optimizer: bool = True
+
+    def __post_init__(self) -> None:
+        """Check ranges."""
+        where = f"stage {self.name!r}"
+        if (self.epochs is None) == (self.steps is None):
+            raise UserError(f"{where}: give its length either as epochs or as steps")
+        length = self.epochs if self.epochs is not None else self.steps
+        if length is None or not 0 < length < math.inf:
+            raise UserError(f"{where}: its length must be more than 0, not {length}")
+        if not any(self.weights.values()):
+            raise UserError(f"{where}: no term has a weight, so nothing would be trained")
+        for name, weight in self.weights.items():
+            if not 0 <= weight < math.inf:
+                raise UserError(f"{where}: the weight of {name} must be 0 or more, not {weight}")
+        if not self.temperature > 0:
+            raise UserError(f"{where}: temperature must be more than 0, not {self.temperature}")
+        if not self.learning_rate > 0:
+            raise UserError(f"{where}: learning_rate must be more than 0, not {self.learning_rate}")
+        if not 0 <= self.warmup < 1:
+            raise UserError(f"{where}: warmup is a fraction in [0, 1), not {self.warmup}")
+
+    def num_steps(self, steps_per_epoch: int) -> int:
+        """Return the stage's length in optimizer steps, at least one."""
+        if self.steps is not None:
+            return self.steps
+        assert self.epochs is not None
+        return max(1, round(self.epochs * steps_per_epoch))
+
+
+@dataclass(frozen=True)
+class ActiveStage:
+    """Where a run stands: the stage, and the optimizer steps done in it."""
+
+    index: int
+    stage: Stage
+    step: int
+    num_steps: int
+
+    @property
+    def learning_rate(self) -> float:
+        """The learning rate of the next step: linear warm-up to the stage's rate, then its decay to 0."""
+        warmup_steps = round(self.stage.warmup * self.num_steps)
+        if self.step < warmup_steps:
+            return self.stage.learning_rate * (self.step + 1) / warmup_steps
+        if self.stage.decay == "constant":
+            return self.stage.learning_rate
+        done = (self.step - warmup_steps) / max(1, self.num_steps - warmup_steps)
+        if self.stage.decay == "linear":
+            return self.stage.learning_rate * (1 - done)
+        return self.stage.learning_rate * 0.5 * (1 + math.cos(math.pi * done))
+
+
+@dataclass(frozen=True)
+class StagePlan:
+    """The stages of a run laid out in optimizer steps."""
+
+    stages: tuple[Stage, ...]
+    steps_per_epoch: int
+
+    @property
+    def total_steps(self) -> int:
+        """Optimizer steps of all stages together."""
+        return sum(stage.num_steps(self.steps_per_epoch) for stage in self.stages)
+
+    def start_step(self, index: int) -> int:
+        """Return the first optimizer step of stage ``index``."""
+        return sum(stage.num_steps(self.steps_per_epoch) for stage in self.stages[:index])
+
+    def stage_at(self, step: int) -> ActiveStage:
+        """Return the stage that optimizer step ``step`` (from 0) belongs to; past the end, the end of the last."""
+        for index, stage in enumerate(self.stages):
+            num_steps = stage.num_steps(self.steps_per_epoch)
+            if step < num_steps or index == len(self.stages) - 1:
+                return ActiveStage(index, stage, min(step, num_steps), num_steps)
+            step -= num_steps
+        raise AssertionError("a plan has at least one stage")
+
+    def describe(self) -> list[dict[str, Any]]:
+        """Return the stages as plain data for the report."""
+        return [
+            {
+                "name": stage.name,
+                "start_step": self.start_step(index),
+                "num_steps": stage.num_steps(self.steps_per_epoch),
+                "weights": dict(stage.weights),
+                "temperature": stage.temperature,
+                "learning_rate": stage.learning_rate,
+                "warmup": stage.warmup,
+                "decay": stage.decay,
+            }
+            for index, stage in enumerate(self.stages)
+        ]

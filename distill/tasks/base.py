@@ -1,0 +1,78 @@
+"""What a task is, as far as data, losses and modules need to know: nothing outside a task knows what an answer is."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from distill.types import Batch, Example
+
+#: Fills logits that must not be chosen: finite, so that a softmax difference of two filled places is 0 and not NaN.
+MASKED_LOGIT = -1e30
+
+
+@dataclass(frozen=True)
+class EvaluationResult:
+    """Scores and predictions of one model over one data set.
+
+    Attributes:
+        scores: Metric name to value; percentages run from 0 to 100. Always holds the task's main score.
+        predictions: Item identifier to prediction; for question answering, question id to answer text.
+    """
+
+    scores: Mapping[str, float]
+    predictions: Mapping[str, str] = field(default_factory=dict)
+
+
+class Evaluation(ABC):
+    """Accumulates one pass of one model over an evaluation set."""
+
+    @abstractmethod
+    def update(self, logits: Tensor, batch: Batch) -> None:
+        """Add the head's output for one batch; ``batch.windows`` must be present."""
+
+    @abstractmethod
+    def compute(self) -> EvaluationResult:
+        """Return scores over everything added on every process; collective when several processes run."""
+
+
+class Task(ABC):
+    """A kind of prediction: its head, its rows of classes, its targets and its scores.
+
+    Logit distillation and label losses are the same for every task once the head's output is laid out as rows of
+    classes, so a task only says how to lay it out (:meth:`rows`) and which class is right (:meth:`targets`).
+    """
+
+    #: Short name used in logs and reports.
+    name: str
+    #: The key of :attr:`EvaluationResult.scores` by which checkpoints are chosen.
+    main_score: str
+
+    @abstractmethod
+    def load_model(self, folder: str, **kwargs: Any) -> PreTrainedModel:
+        """Load a pretrained model with this task's head."""
+
+    @abstractmethod
+    def build_model(self, config: Any) -> PreTrainedModel:
+        """Build a model with this task's head and random weights."""
+
+    @abstractmethod
+    def logits(self, output: Any) -> Tensor:
+        """Return the head's scores from a transformers model output."""
+
+    @abstractmethod
+    def rows(self, logits: Tensor, batch: Batch, mask_padding: bool = True) -> Tensor:
+        """Lay the head's scores out as (N, C) rows of classes; places that cannot be chosen hold ``MASKED_LOGIT``."""
+
+    @abstractmethod
+    def targets(self, batch: Batch) -> Tensor:
+        """Return the right class of every row, (N,) int64."""
+
+    @abstractmethod
+    def evaluation(self, examples: Sequence[Example]) -> Evaluation:
+        """Start an evaluation over ``examples``."""

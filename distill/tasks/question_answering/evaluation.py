@@ -1,0 +1,100 @@
+"""One pass of one model over questions: windows in, answers and scores out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor
+from torch import distributed as dist
+
+from distill.metrics.squad import SquadMetric
+from distill.tasks.base import Evaluation, EvaluationResult
+from distill.tasks.question_answering.answers import ChosenAnswer, WindowAnswers, best_spans, choose_answers
+from distill.types import Batch, Example, UserError
+
+
+class QuestionAnsweringEvaluation(Evaluation):
+    """Collects the best spans of every window, then answers and scores every question once.
+
+    With several processes all windows of a question must be on one of them (more than one window may be repeated
+    there); answers are gathered, so every process scores all questions and returns the same totals.
+
+    Args:
+        examples: All questions to be scored, the same on every process.
+        language: Language of the answers.
+        n_best: How many candidate spans to keep per window and per question.
+        max_answer_length: Longest answer in tokens.
+        null_threshold: How much better "no answer" must score to be chosen; None: never.
+
+    Raises:
+        UserError: If a question identifier is used twice.
+    """
+
+    def __init__(
+        self,
+        examples: Sequence[Example],
+        language: str = "es",
+        n_best: int = 20,
+        max_answer_length: int = 30,
+        null_threshold: float | None = 0.0,
+    ) -> None:
+        self.examples = {example.question_id: example for example in examples}
+        if len(self.examples) < len(examples):
+            raise UserError(f"{len(examples) - len(self.examples)} question ids are used twice: make ids unique")
+        self.language = language
+        self.n_best = n_best
+        self.max_answer_length = max_answer_length
+        self.null_threshold = null_threshold
+        self._window_answers: list[WindowAnswers] = []
+
+    def update(self, logits: Tensor, batch: Batch) -> None:
+        """Add the scores of one batch, (B, S, 2), as the best spans of its windows."""
+        self._window_answers += best_spans(logits, batch, self.n_best, self.max_answer_length)
+
+    def answers(self) -> dict[str, ChosenAnswer]:
+        """Return the answer to every question of every process, in the order of the examples; collective.
+
+        Raises:
+            UserError: If a question has no window on any process.
+            RuntimeError: If the windows of a question are on several processes, or belong to an unknown question.
+        """
+        answers = _gather(choose_answers(self._window_answers, self.null_threshold, self.n_best))
+        unknown = answers.keys() - self.examples.keys()
+        if unknown:
+            raise RuntimeError(f"question {min(unknown)!r} is not among the {len(self.examples)} to be scored")
+        missing = [question_id for question_id in self.examples if question_id not in answers]
+        if missing:
+            raise UserError(
+                f"question {missing[0]!r} got no window ({len(missing)} of {len(self.examples)} questions did not): "
+                "score every window of the set"
+            )
+        return {question_id: answers[question_id] for question_id in self.examples}
+
+    def compute(self) -> EvaluationResult:
+        """Return the scores of :class:`~distill.metrics.squad.SquadMetric` and the answers; collective."""
+        predictions = {question_id: answer.text for question_id, answer in self.answers().items()}
+        examples = self.examples.values()
+        tags = sorted({tag for example in examples for tag in example.tags})
+        # Every process holds every answer by now, so sums must not be added up again over processes.
+        metric = SquadMetric(self.language, tags, sync_on_compute=False)
+        metric.update(
+            list(predictions.values()),
+            [[answer.text for answer in example.answers] for example in examples],
+            [example.tags for example in examples],
+        )
+        return EvaluationResult(metric.compute(), predictions)
+
+
+def _gather(answers: dict[str, ChosenAnswer]) -> dict[str, ChosenAnswer]:
+    """Return the answers of all processes."""
+    if not (dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1):
+        return answers
+    parts: list[dict[str, ChosenAnswer]] = [{} for _ in range(dist.get_world_size())]
+    dist.all_gather_object(parts, answers)
+    gathered: dict[str, ChosenAnswer] = {}
+    for part in parts:
+        twice = gathered.keys() & part.keys()
+        if twice:
+            raise RuntimeError(f"question {min(twice)!r} has windows on several processes: keep them on one")
+        gathered |= part
+    return gathered

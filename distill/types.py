@@ -1,0 +1,193 @@
+"""The nouns that every part of the project shares.
+
+Shape legend, used in every docstring: B batch, S sequence, H heads, D hidden width, d head width (D / H), L layers.
+Hidden state 0 is the embedding output; hidden state l (1..L) is the output of layer l. Attention layers count 0..L-1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+
+class UserError(ValueError):
+    """A mistake in the user's input; its one-line message names the file, the item and the fix."""
+
+
+class Answer(NamedTuple):
+    """A reference answer: ``text == context[start_char : start_char + len(text)]``."""
+
+    text: str
+    start_char: int
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """One question about one context, as read.
+
+    ``answers`` is empty when the question is impossible. ``tags`` name the slices of the data on which scores are also
+    reported separately (for instance ``unseen_wording``).
+    """
+
+    question_id: str
+    question: str
+    context: str
+    answers: tuple[Answer, ...] = ()
+    tags: tuple[str, ...] = ()
+
+    @property
+    def is_impossible(self) -> bool:
+        """Whether the context holds no answer."""
+        return not self.answers
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """One slice of a tokenised question and context pair, at its true length S_w (no padding).
+
+    Attributes:
+        window_id: Position of the window in its data set; stable under shuffling and sharding.
+        example: The example that the window was cut from.
+        context_token: Token span ``[start, end)`` of the context inside the window.
+        offsets: Character span in the *original* context for each context token, so ``len == end - start``.
+    """
+
+    window_id: int
+    example: Example
+    context_token: tuple[int, int]
+    offsets: Sequence[tuple[int, int]]
+
+
+@dataclass
+class Batch:
+    """Windows padded to the longest of the batch.
+
+    Attributes:
+        inputs: What the encoder takes, each (B, S): ``input_ids``, ``attention_mask`` (1 for real tokens) and
+            ``token_type_ids`` where the tokenizer makes them.
+        labels: What the label loss takes; for question answering ``start_positions`` and ``end_positions``, each (B,).
+        window_ids: (B,) identifiers of the windows.
+        windows: The windows themselves, for decoding; empty in training batches.
+    """
+
+    inputs: dict[str, Tensor]
+    labels: dict[str, Tensor]
+    window_ids: Tensor
+    windows: list[Window] = field(default_factory=list)
+
+    @property
+    def attention_mask(self) -> Tensor:
+        """(B, S), 1 for real tokens and 0 for padding."""
+        return self.inputs["attention_mask"]
+
+    def to(self, device: torch.device | str, non_blocking: bool = False) -> Batch:
+        """Return the batch with its tensors on ``device``; Lightning calls this."""
+
+        def move(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+            return {name: tensor.to(device, non_blocking=non_blocking) for name, tensor in tensors.items()}
+
+        return Batch(
+            move(self.inputs),
+            move(self.labels),
+            self.window_ids.to(device, non_blocking=non_blocking),
+            self.windows,
+        )
+
+    def pin_memory(self) -> Batch:
+        """Return the batch in page-locked memory; the data loader calls this."""
+        return Batch(
+            {name: tensor.pin_memory() for name, tensor in self.inputs.items()},
+            {name: tensor.pin_memory() for name, tensor in self.labels.items()},
+            self.window_ids.pin_memory(),
+            self.windows,
+        )
+
+
+class LayerMap(NamedTuple):
+    """Which teacher layer each student layer learns from.
+
+    Attributes:
+        attention: Pairs (student layer, teacher layer), both counted from 0.
+        hidden: Pairs (student state, teacher state), where state 0 is the embedding output and is not part of it.
+    """
+
+    attention: tuple[tuple[int, int], ...]
+    hidden: tuple[tuple[int, int], ...]
+
+
+@dataclass(frozen=True)
+class ModelShape:
+    """The sizes that losses and layer maps depend on."""
+
+    num_layers: int
+    hidden_size: int
+    num_heads: int
+
+
+@dataclass(frozen=True)
+class RecordingPlan:
+    """What to keep of a forward pass: nothing that is not named here is kept.
+
+    Attributes:
+        hidden_states: States to keep; 0 is the embedding output.
+        attentions: Layers, counted from 0, whose queries, keys and values are kept.
+        logits: Whether the head is needed at all.
+    """
+
+    hidden_states: frozenset[int] = frozenset()
+    attentions: frozenset[int] = frozenset()
+    logits: bool = True
+
+    def __or__(self, other: RecordingPlan) -> RecordingPlan:
+        """Return the plan that keeps what either plan keeps."""
+        return RecordingPlan(
+            self.hidden_states | other.hidden_states,
+            self.attentions | other.attentions,
+            self.logits or other.logits,
+        )
+
+
+class AttentionInputs(NamedTuple):
+    """What one attention layer multiplies, each (B, H, S, d); scores are ``scaling * query @ key^T``."""
+
+    query: Tensor
+    key: Tensor
+    value: Tensor
+    scaling: float
+
+
+@dataclass
+class Recording:
+    """What was kept of one forward pass under a :class:`RecordingPlan`.
+
+    Attributes:
+        logits: The head's output; for question answering (B, S, 2), start and end.
+        hidden_states: State index to (B, S, D).
+        attentions: Layer index to the layer's queries, keys and values.
+    """
+
+    logits: Tensor | None = None
+    hidden_states: dict[int, Tensor] = field(default_factory=dict)
+    attentions: dict[int, AttentionInputs] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Mean:
+    """A mean that has not been divided yet, so that means over batches, ranks and micro-batches stay exact.
+
+    Attributes:
+        total: (), the sum over all counted items, float32 or float64, differentiable.
+        count: (), how many items were counted (tokens, questions); not differentiable.
+    """
+
+    total: Tensor
+    count: Tensor
+
+    @property
+    def value(self) -> Tensor:
+        """``total / count``, and 0 (with a gradient path) when nothing was counted."""
+        return self.total / self.count.clamp_min(1)

@@ -1,0 +1,129 @@
+"""The report at the end of a run."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.loggers import CSVLogger
+
+from distill.callbacks.benchmark import LatencyBenchmark
+from distill.callbacks.checkpoints import BEST_RULE
+from distill.callbacks.report import NO_CHECKPOINT, Report
+from distill.callbacks.stages import StageSchedule
+from distill.stages import Stage
+from distill.types import UserError
+
+from .fakes import FakeData, FakeModule, tiny_trainer
+
+
+def best_checkpoint():
+    return ModelCheckpoint(monitor="val/f1", mode="max", filename="best", save_last=True)
+
+
+def read(path):
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+@pytest.fixture
+def benchmark():
+    return LatencyBenchmark(batch_sizes=(1,), lengths=(8, 16), rounds=2, warmup=0)
+
+
+def test_report_compares_the_best_student_with_the_teacher(tmp_path, capsys, benchmark):
+    module = FakeModule()
+    logger = CSVLogger(tmp_path, name="", version="run")
+    trainer = tiny_trainer(tmp_path, [benchmark, Report(), best_checkpoint()], logger=logger, enable_checkpointing=True)
+    trainer.fit(module)
+    report = read(tmp_path / "run" / "report.json")
+    assert (report["student"]["f1"], report["teacher"]["f1"]) == (80.0, 95.0)
+    assert report["retention"]["f1"] == pytest.approx(80 / 95)
+    assert report["checkpoints"]["rule"] == BEST_RULE
+    best, last = report["checkpoints"]["best"], report["checkpoints"]["last"]
+    assert (best["path"], best["step"], best["scores"]["f1"]) == ("checkpoints/best.ckpt", 2, 80.0)
+    assert (last["path"], last["step"], last["scores"]["f1"]) == ("checkpoints/last.ckpt", 4, 70.0)
+    row = next(r for r in benchmark.result["rows"] if r["model"] == "teacher" and r["length"] == 16)
+    assert report["teacher"]["latency_ms"] == {"p50": row["p50_ms"], "p95": row["p95_ms"]}
+    assert report["benchmark"]["length"] == 16
+    assert report["compression"]["parameters"] > 1
+    assert report["stages"] == []
+    assert report["status"] == "finished"
+    assert module.evaluated == ["student", "teacher"]
+    assert "report/retention/f1" in (tmp_path / "run" / "metrics.csv").read_text(encoding="utf-8").splitlines()[0]
+    printed = capsys.readouterr().out
+    assert "teacher" in printed
+    assert "F1, unseen_wording" in printed
+    assert BEST_RULE in " ".join(printed.split())
+
+
+def test_the_student_holds_the_best_weights_afterwards(tmp_path):
+    module = FakeModule()
+    tiny_trainer(tmp_path, [Report(), best_checkpoint()], enable_checkpointing=True).fit(module)
+    assert module.student.qa_outputs.bias.tolist() == [1.0, 1.0]
+
+
+def test_without_a_checkpoint_the_last_weights_are_reported_and_said_so(tmp_path, capsys):
+    module = FakeModule()
+    tiny_trainer(tmp_path, [Report()]).fit(module)
+    checkpoints = read(tmp_path / "report.json")["checkpoints"]
+    assert checkpoints["rule"] == NO_CHECKPOINT
+    assert checkpoints["best"] == {"path": None, "step": 4, "scores": checkpoints["last"]["scores"]}
+    assert NO_CHECKPOINT in " ".join(capsys.readouterr().out.split())
+
+
+def test_without_teacher_or_benchmark_their_figures_are_null(tmp_path):
+    tiny_trainer(tmp_path, [Report()]).fit(FakeModule(with_teacher=False))
+    report = read(tmp_path / "report.json")
+    assert report["teacher"] is None
+    assert report["benchmark"] is None
+    assert report["student"]["latency_ms"] == {"p50": None, "p95": None}
+
+
+def test_a_trial_run_prints_the_table_and_writes_nothing(tmp_path, capsys):
+    tiny_trainer(tmp_path, [Report(), best_checkpoint()], fast_dev_run=True, enable_checkpointing=True).fit(
+        FakeModule()
+    )
+    assert "F1" in capsys.readouterr().out
+    assert list(tmp_path.rglob("*.json")) == []
+
+
+def test_sanity_checking_writes_nothing(tmp_path):
+    report = Report()
+    trainer = tiny_trainer(tmp_path, [report], num_sanity_val_steps=1)
+    trainer.fit(FakeModule())
+    assert not (tmp_path / "predictions.json").exists()
+    assert report.report is not None
+
+
+def test_a_fit_without_validation_warns_and_reports_nothing(tmp_path):
+    with pytest.warns(UserWarning, match="no validation data"):
+        tiny_trainer(tmp_path, [Report()], limit_val_batches=0).fit(FakeModule())
+    assert not (tmp_path / "report.json").exists()
+
+
+@pytest.mark.parametrize("command", ["validate", "test"])
+def test_predictions_are_written_after_validate_and_test(tmp_path, capsys, command):
+    module = FakeModule()
+    getattr(tiny_trainer(tmp_path, [Report()]), command)(module, verbose=False)
+    assert read(tmp_path / "predictions.json") == {f"q{i}": "Jaén" for i in range(6)}
+    printed = capsys.readouterr().out
+    assert "90.00" in printed
+    assert "questions" in printed
+
+
+def test_a_benchmark_listed_too_late_is_refused(tmp_path, benchmark):
+    with pytest.raises(UserError, match="list LatencyBenchmark before Report"):
+        tiny_trainer(tmp_path, [Report(), benchmark]).fit(FakeModule())
+
+
+def test_stages_and_data_are_described(tmp_path):
+    stages = [Stage("intermediate", {"hidden": 1.0}, epochs=1), Stage("logits", {"logits": 1.0}, epochs=1)]
+    module, report = FakeModule(), Report()
+    trainer = tiny_trainer(tmp_path, [StageSchedule(stages), report])
+    trainer.fit(module, datamodule=FakeData())
+    assert [(s["name"], s["start_step"], s["num_steps"]) for s in report.report["stages"]] == [
+        ("intermediate", 0, 2),
+        ("logits", 2, 2),
+    ]
+    assert read(tmp_path / "report.json")["data"] == {"questions": 6}

@@ -1,0 +1,191 @@
+import json
+
+import pytest
+import torch
+from lightning.pytorch.trainer.states import TrainerFn
+
+from distill.data.datamodule import SquadDataModule
+from distill.data.windows import LENGTH_MULTIPLE, fingerprint
+from distill.types import Answer, Example, UserError
+from tests.conftest import squad_document
+
+
+@pytest.fixture
+def settings(squad_file, teacher_folder, tmp_path) -> dict:
+    return {
+        "tokenizer": str(teacher_folder),
+        "train_files": [str(squad_file)],
+        "validation_files": [str(squad_file)],
+        "max_length": 64,
+        "doc_stride": 8,
+        "max_question_length": 24,
+        "batch_size": 4,
+        "eval_batch_size": 4,
+        "cache_dir": str(tmp_path / "cache"),
+    }
+
+
+def loaded(stage: str, settings: dict) -> SquadDataModule:
+    data = SquadDataModule(**settings)
+    data.check()
+    data.setup(stage)
+    return data
+
+
+def test_training_batches_are_padded_to_their_longest_window_rounded_up(settings):
+    batches = list(loaded("fit", settings).train_dataloader())
+    assert sum(len(batch.window_ids) for batch in batches) == len(loaded("fit", settings)._windows["train"])
+    for batch in batches:
+        longest = int(batch.attention_mask.sum(1).max())
+        assert batch.inputs["input_ids"].shape[1] == min(-(-longest // LENGTH_MULTIPLE) * LENGTH_MULTIPLE, 64)
+        assert not batch.windows
+
+
+def test_training_labels_point_at_the_answer(settings, tokenizer):
+    data = loaded("fit", settings)
+    examples = data._windows["train"].examples
+    indices = data._windows["train"].example_indices
+    found = 0
+    for batch in data.train_dataloader():
+        for row, window_id in enumerate(batch.window_ids.tolist()):
+            start, end = (int(batch.labels[name][row]) for name in ("start_positions", "end_positions"))
+            if start:
+                text = tokenizer.decode(batch.inputs["input_ids"][row, start : end + 1]).strip()
+                assert text == examples[indices[window_id]].answers[0].text
+                found += 1
+    assert found == 12
+
+
+def test_evaluation_batches_carry_what_decoding_needs(settings):
+    data = loaded("validate", settings)
+    windows = [window for batch in data.val_dataloader() for window in batch.windows]
+    assert {window.example.question_id for window in windows} == {
+        qa["id"] for paragraph in squad_document()["data"][0]["paragraphs"] for qa in paragraph["qas"]
+    }
+    for window in windows:
+        start, end = window.context_token
+        assert len(window.offsets) == end - start
+
+
+def test_left_padding_shifts_labels_and_context(settings, teacher_folder, monkeypatch):
+    from distill.models import loading
+
+    def left(source):
+        tokenizer = original(source)
+        tokenizer.padding_side = "left"
+        return tokenizer
+
+    right = next(iter(loaded("fit", settings).val_dataloader()))
+    original = loading.load_tokenizer
+    monkeypatch.setattr("distill.data.datamodule.load_tokenizer", left)
+    shifted = next(iter(loaded("fit", settings).val_dataloader()))
+    for row in range(len(right.window_ids)):
+        shift = int((right.attention_mask[row] == 0).sum())
+        start = int(right.labels["start_positions"][row])
+        assert int(shifted.labels["start_positions"][row]) == start + shift
+        assert torch.equal(
+            shifted.inputs["input_ids"][row, shift:], right.inputs["input_ids"][row, : right.attention_mask[row].sum()]
+        )
+        assert shifted.windows[row].context_token[0] == right.windows[row].context_token[0] + shift
+
+
+def test_second_start_reads_the_cache(settings, monkeypatch):
+    first = loaded("fit", settings)._windows["train"]
+    monkeypatch.setattr("distill.data.datamodule.build_windows", lambda *_, **__: pytest.fail("tokenised again"))
+    second = loaded("fit", settings)._windows["train"]
+    assert second[[0, 1]].inputs["input_ids"].tolist() == first[[0, 1]].inputs["input_ids"].tolist()
+
+
+def test_cache_of_other_settings_is_not_read(settings, tokenizer):
+    example = Example("a", "¿Dónde?", "En Cádiz.", (Answer("Cádiz", 3),))
+    base = fingerprint([example], tokenizer, {"max_length": 64})
+    assert base == fingerprint([example], tokenizer, {"max_length": 64})
+    assert base != fingerprint([example], tokenizer, {"max_length": 65})
+    moved = Example("a", "¿Dónde?", "En Cádiz..", (Answer("Cádiz", 3),))
+    assert base != fingerprint([moved], tokenizer, {"max_length": 64})
+
+
+def test_fingerprint_does_not_depend_on_what_the_tokenizer_did_before(tokenizer):
+    example = Example("a", "¿Dónde?", "En Cádiz.", (Answer("Cádiz", 3),))
+    before = fingerprint([example], tokenizer, {})
+    tokenizer("uno dos tres", truncation=True, max_length=4, padding="max_length")
+    assert fingerprint([example], tokenizer, {}) == before
+
+
+def test_interrupted_build_leaves_no_cache(settings, monkeypatch, tmp_path):
+    from distill.tasks.question_answering.windows import build_windows
+
+    monkeypatch.setattr("distill.data.datamodule.build_windows", lambda *_, **__: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        loaded("fit", settings)
+    monkeypatch.setattr("distill.data.datamodule.build_windows", build_windows)
+    assert len(loaded("fit", settings)._windows["train"].examples) == 18
+
+
+def test_summary_is_plain_numbers(settings):
+    summary = loaded("fit", settings).summary()
+    assert json.loads(json.dumps(summary)) == summary
+    assert summary["train"]["questions"] == 18
+    assert summary["train"]["impossible"] == 6
+    assert summary["train"]["source"] == "questions.json"
+
+
+def test_prepare_data_loads_what_the_running_command_needs(settings):
+    class FakeTrainer:
+        class state:  # noqa: N801
+            fn = TrainerFn.VALIDATING
+
+    data = SquadDataModule(**settings)
+    data.trainer = FakeTrainer()
+    data.prepare_data()
+    assert set(data.summary()) == {"max_length", "doc_stride", "validation"}
+
+
+def test_test_part_is_the_validation_part_unless_named(settings, tmp_path):
+    assert loaded("test", settings).summary()["test"]["questions"] == 18
+    other = tmp_path / "other.json"
+    other.write_text(json.dumps(squad_document(2)), encoding="utf-8")
+    assert loaded("test", {**settings, "test_files": [str(other)]}).summary()["test"]["questions"] == 6
+
+
+def test_embedded_set_needs_no_files(settings):
+    embedded = {**settings, "train_files": None, "validation_files": None, "max_length": 128}
+    assert loaded("validate", embedded).summary()["validation"]["questions"] > 1000
+
+
+def test_questions_without_answers_can_be_predicted(settings, tmp_path):
+    document = squad_document(1)
+    for qa in document["data"][0]["paragraphs"][0]["qas"]:
+        qa["answers"], qa["is_impossible"] = [], False
+    file = tmp_path / "open.json"
+    file.write_text(json.dumps(document), encoding="utf-8")
+    data = loaded("predict", {**settings, "predict_files": [str(file)]})
+    asked = {window.example.question_id for batch in data.predict_dataloader() for window in batch.windows}
+    assert asked == {"q-0-0", "q-0-1", "q-0-2"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"batch_size": 0}, "batch_size must be at least 1"),
+        ({"eval_batch_size": 0}, "eval_batch_size must be at least 1"),
+        ({"num_workers": -1}, "num_workers must be at least 0"),
+        ({"doc_stride": 60}, "max_length 64 is too short"),
+    ],
+)
+def test_numbers_out_of_range_are_refused(settings, changes, message):
+    with pytest.raises(UserError, match=message):
+        SquadDataModule(**{**settings, **changes}).check()
+
+
+def test_missing_data_is_named_with_the_option_that_brings_it(settings):
+    with pytest.raises(UserError, match="predict_files"):
+        loaded("predict", settings)
+    with pytest.raises(UserError, match="train_files"):
+        loaded("fit", {**settings, "train_files": None, "dataset": None})
+
+
+def test_workers_give_the_same_batches(settings):
+    own = [batch.window_ids.tolist() for batch in loaded("fit", settings).train_dataloader()]
+    workers = loaded("fit", {**settings, "num_workers": 1})
+    assert [batch.window_ids.tolist() for batch in workers.train_dataloader()] == own

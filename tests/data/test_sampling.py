@@ -1,0 +1,70 @@
+import numpy as np
+import pytest
+
+from distill.data.sampling import EvaluationSampler, TrainingSampler, evaluation_batches, training_batches
+
+LENGTHS = np.random.default_rng(0).integers(10, 300, size=1003)
+
+
+def test_training_batches_hold_every_window_once():
+    batches = training_batches(LENGTHS, batch_size=16, seed=1, epoch=0)
+    assert sorted(np.concatenate(batches)) == list(range(1003))
+    assert len(batches) == 63
+
+
+def test_training_batches_are_reproducible_and_differ_between_epochs_and_seeds():
+    def order(seed, epoch):
+        return np.concatenate(training_batches(LENGTHS, 16, seed, epoch)).tolist()
+
+    assert order(1, 0) == order(1, 0)
+    assert order(1, 0) != order(1, 1)
+    assert order(1, 0) != order(2, 0)
+
+
+def test_training_batches_pad_far_less_than_random_ones():
+    def padding(batches):
+        return sum(len(batch) * LENGTHS[batch].max() for batch in batches) / LENGTHS.sum() - 1
+
+    shuffled = np.random.default_rng(0).permutation(1003)
+    random = [shuffled[i : i + 16] for i in range(0, 1003, 16)]
+    assert padding(training_batches(LENGTHS, 16, 1, 0)) < padding(random) / 5
+
+
+@pytest.mark.parametrize(("num_windows", "num_ranks"), [(1003, 3), (64, 2), (65, 2), (5, 2)])
+def test_training_sampler_gives_ranks_equally_many_disjoint_batches(num_windows, num_ranks):
+    samplers = [TrainingSampler(LENGTHS[:num_windows], 4, 0, rank, num_ranks) for rank in range(num_ranks)]
+    parts = [list(sampler) for sampler in samplers]
+    assert {len(part) for part in parts} == {len(samplers[0])}
+    seen = [window for part in parts for batch in part for window in batch]
+    assert len(seen) == len(set(seen))
+    assert len(seen) >= num_windows - (num_ranks - 1)
+
+
+def test_one_rank_of_a_large_batch_equals_two_of_half_of_it():
+    whole = list(TrainingSampler(LENGTHS, 8, 0))
+    halves = zip(*(TrainingSampler(LENGTHS, 4, 0, rank, 2) for rank in range(2)), strict=True)
+    # The last, smaller batch of the one may be shared out unevenly; it is the same windows.
+    assert [sorted(batch) for batch in whole] == [sorted(a + b) for a, b in halves]
+
+
+def test_set_epoch_changes_the_order():
+    sampler = TrainingSampler(LENGTHS, 8, 0)
+    first = list(sampler)
+    sampler.set_epoch(1)
+    assert list(sampler) != first
+
+
+def test_evaluation_batches_share_out_examples_exactly():
+    examples = np.sort(np.random.default_rng(1).integers(0, 400, size=1003))
+    parts = [evaluation_batches(LENGTHS, examples, 32, rank, 3) for rank in range(3)]
+    seen = np.concatenate([batch for part in parts for batch in part])
+    assert sorted(seen) == list(range(1003))
+    owners = [set(examples[np.concatenate(part)]) for part in parts]
+    assert not owners[0] & owners[1]
+    assert not owners[0] & owners[2]
+
+
+def test_evaluation_starts_with_the_longest_window():
+    sampler = EvaluationSampler(evaluation_batches(LENGTHS, np.arange(1003), 32, 0, 1))
+    assert LENGTHS[next(iter(sampler))[0]] == LENGTHS.max()
+    assert len(sampler) == 32

@@ -1,0 +1,98 @@
+"""Attention maps against loops over windows, heads, queries and keys."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import numpy as np
+import pytest
+import torch
+
+from distill.losses import AttentionLoss
+from distill.tasks.base import Task
+from distill.types import AttentionInputs, Batch, LayerMap, ModelShape, Recording, UserError
+
+from .conftest import STUDENT, TEACHER, Scene
+
+Target = Literal["scores", "probabilities"]
+ONE_LAYER = LayerMap(attention=((0, 0),), hidden=((1, 1),))
+
+
+def _naive_map(inputs: AttentionInputs, window: int, head: int, num_keys: int, target: Target) -> np.ndarray:
+    """Every query against the first ``num_keys`` keys, one number at a time."""
+    query = inputs.query[window, head].detach().numpy()
+    key = inputs.key[window, head].detach().numpy()
+    scores = np.array([[inputs.scaling * sum(q * k) for k in key[:num_keys]] for q in query])
+    if target == "scores":
+        return scores
+    return np.array([np.exp(row) / np.exp(row).sum() for row in scores])
+
+
+@pytest.mark.parametrize("target", ["scores", "probabilities"])
+@pytest.mark.parametrize("mask_padding", [True, False])
+def test_equals_loops(target: Target, mask_padding: bool, scene: Scene, layer_map: LayerMap, task: Task) -> None:
+    lengths = scene.batch.attention_mask.sum(1).tolist()
+    size = scene.batch.attention_mask.shape[1]
+    total, places = 0.0, 0
+    for window, length in enumerate(lengths):
+        num_queries = length if mask_padding else size
+        for head in range(2):
+            places += length * length if mask_padding else size * size
+            for student_layer, teacher_layer in ((0, 1), (1, 3)):
+                student = _naive_map(scene.student.attentions[student_layer], window, head, length, target)
+                teacher = _naive_map(scene.teacher.attentions[teacher_layer], window, head, length, target)
+                total += ((student - teacher)[:num_queries] ** 2).sum()
+
+    loss = AttentionLoss(target, mask_padding)
+    loss.bind(STUDENT, TEACHER, layer_map, task)
+    mean = loss(scene.student, scene.teacher, scene.batch, 1.0)
+    assert mean.total.item() == pytest.approx(total, rel=1e-9)
+    assert mean.count.item() == places
+
+
+@pytest.mark.parametrize(
+    ("target", "expected"),
+    [
+        # Scores 0.5 * q k: student [[0, 1], [0, 2]], teacher all 0.
+        ("scores", (0 + 1 + 0 + 4) / 4),
+        # Softmax rows (1, e) / (1 + e) and (1, e^2) / (1 + e^2) against (1/2, 1/2): both places differ equally.
+        ("probabilities", ((math.e / (1 + math.e) - 0.5) ** 2 + (math.e**2 / (1 + math.e**2) - 0.5) ** 2) / 2),
+    ],
+)
+def test_by_hand(target: Target, expected: float, task: Task) -> None:
+    query = torch.tensor([[[[1.0], [2.0]]]])
+    key = torch.tensor([[[[0.0], [2.0]]]])
+    student = Recording(attentions={0: AttentionInputs(query, key, key, 0.5)})
+    teacher = Recording(attentions={0: AttentionInputs(query, torch.zeros_like(key), key, 0.5)})
+    batch = Batch({"attention_mask": torch.ones(1, 2, dtype=torch.long)}, {}, torch.zeros(1))
+    loss = AttentionLoss(target)
+    loss.bind(ModelShape(1, 1, 1), ModelShape(1, 1, 1), ONE_LAYER, task)
+    assert loss(student, teacher, batch, 1.0).value.item() == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.parametrize("target", ["scores", "probabilities"])
+def test_identical_maps_are_zero(target: Target, scene: Scene, task: Task) -> None:
+    loss = AttentionLoss(target)
+    identity = LayerMap(attention=((0, 0), (1, 1)), hidden=())
+    loss.bind(STUDENT, STUDENT, identity, task)
+    assert loss(scene.student, scene.student, scene.batch, 1.0).total == 0
+
+
+def test_plans_name_the_mapped_layers_alone(layer_map: LayerMap, task: Task) -> None:
+    loss = AttentionLoss()
+    loss.bind(STUDENT, TEACHER, layer_map, task)
+    assert loss.student_plan.attentions == {0, 1}
+    assert loss.teacher_plan.attentions == {1, 3}
+    assert not loss.student_plan.logits
+    assert not loss.teacher_plan.hidden_states
+
+
+def test_different_heads_are_an_error(layer_map: LayerMap, task: Task) -> None:
+    with pytest.raises(UserError, match=r"student has 2 heads and the teacher 3; set the student's num_heads to 3"):
+        AttentionLoss().bind(STUDENT, ModelShape(4, 12, 3), layer_map, task)
+
+
+def test_unknown_target_is_an_error() -> None:
+    with pytest.raises(UserError, match="'maps' is unknown; use scores or probabilities"):
+        AttentionLoss("maps")

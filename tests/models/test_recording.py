@@ -1,0 +1,237 @@
+"""Recordings against what transformers itself returns with eager attention, family by family."""
+
+from __future__ import annotations
+
+import gc
+import pickle
+import threading
+import weakref
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+from transformers import (
+    AlbertConfig,
+    AutoModelForQuestionAnswering,
+    BertConfig,
+    DebertaV2Config,
+    DistilBertConfig,
+    ElectraConfig,
+    MPNetConfig,
+    PreTrainedConfig,
+    PreTrainedModel,
+    RobertaConfig,
+    XLMRobertaConfig,
+)
+
+from distill.models.recording import Recorder, model_shape, record
+from distill.types import ModelShape, Recording, RecordingPlan, UserError
+
+SIZES = {
+    "vocab_size": 50,
+    "hidden_size": 16,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 4,
+    "intermediate_size": 20,
+    "max_position_embeddings": 24,
+}
+CONFIGS: dict[str, PreTrainedConfig] = {
+    "bert": BertConfig(**SIZES),
+    "roberta": RobertaConfig(**SIZES, type_vocab_size=1),
+    "xlm-roberta": XLMRobertaConfig(**SIZES, type_vocab_size=1),
+    "electra": ElectraConfig(**SIZES, embedding_size=12),
+    "distilbert": DistilBertConfig(
+        vocab_size=50, dim=16, n_layers=3, n_heads=4, hidden_dim=20, max_position_embeddings=24
+    ),
+}
+FULL_PLAN = RecordingPlan(frozenset(range(4)), frozenset(range(3)))
+
+
+def read_logits(output: object) -> Tensor:
+    return torch.stack([output.start_logits, output.end_logits], dim=-1)
+
+
+def build(config: PreTrainedConfig, attention: str = "sdpa") -> PreTrainedModel:
+    torch.manual_seed(0)
+    model = AutoModelForQuestionAnswering.from_config(config, attn_implementation=attention)
+    for parameter in model.parameters():
+        if parameter.dim() > 1:  # larger than the usual start, so that attention is far from uniform
+            torch.nn.init.normal_(parameter, std=0.5)
+    return model.eval()
+
+
+@pytest.fixture(params=list(CONFIGS))
+def config(request: pytest.FixtureRequest) -> PreTrainedConfig:
+    return CONFIGS[request.param]
+
+
+@pytest.fixture
+def inputs() -> dict[str, Tensor]:
+    mask = torch.tensor([[1] * 9, [1] * 6 + [0] * 3])
+    return {"input_ids": torch.arange(18).reshape(2, 9) * mask + 4, "attention_mask": mask}
+
+
+@pytest.fixture
+def bert() -> PreTrainedModel:
+    return build(CONFIGS["bert"])
+
+
+def test_equals_eager(config: PreTrainedConfig, inputs: dict[str, Tensor]) -> None:
+    eager = build(config, "eager")(**inputs, output_attentions=True, output_hidden_states=True)
+    recording = Recorder(build(config)).record(inputs, FULL_PLAN, read_logits)
+
+    real = inputs["attention_mask"].bool()
+    for state in range(4):
+        torch.testing.assert_close(recording.hidden_states[state][real], eager.hidden_states[state][real])
+    for layer in range(3):
+        query, key, _, scaling = recording.attentions[layer]
+        scores = scaling * query @ key.transpose(-1, -2)
+        probabilities = scores.masked_fill(~real[:, None, None, :], float("-inf")).softmax(-1)
+        expected = eager.attentions[layer]
+        assert expected[0].std() > 0.02
+        for window, length in enumerate(real.sum(1).tolist()):
+            torch.testing.assert_close(
+                probabilities[window, :, :length], expected[window, :, :length], rtol=1e-5, atol=1e-5
+            )
+
+
+def test_logits_are_bitwise_those_without_recording(config: PreTrainedConfig, inputs: dict[str, Tensor]) -> None:
+    for mask in (inputs["attention_mask"], torch.ones_like(inputs["attention_mask"])):
+        inputs["attention_mask"] = mask
+        plain = read_logits(build(config)(**inputs))
+        recorded = Recorder(build(config)).record(inputs, FULL_PLAN, read_logits).logits
+        assert torch.equal(recorded, plain)
+
+
+def test_values_are_recorded(bert: PreTrainedModel, inputs: dict[str, Tensor]) -> None:
+    plan = RecordingPlan(frozenset({1}), frozenset({1}))
+    recording = Recorder(bert).record(inputs, plan, read_logits)
+    attention = bert.bert.encoder.layer[1].attention.self
+    expected = attention.value(recording.hidden_states[1]).view(2, 9, 4, 4).transpose(1, 2)
+    torch.testing.assert_close(recording.attentions[1].value, expected)
+
+
+def test_keeps_only_what_is_named(bert: PreTrainedModel, inputs: dict[str, Tensor]) -> None:
+    recording = Recorder(bert).record(inputs, RecordingPlan(frozenset({3}), frozenset({1}), logits=False), read_logits)
+    assert recording.hidden_states.keys() == {3}
+    assert recording.attentions.keys() == {1}
+    assert recording.logits is None
+
+
+def test_model_shape(config: PreTrainedConfig) -> None:
+    assert model_shape(config) == model_shape(build(config)) == ModelShape(3, 16, 4)
+
+
+def test_gradients_flow_through_recorded_tensors(config: PreTrainedConfig, inputs: dict[str, Tensor]) -> None:
+    model = build(config)
+    recording = Recorder(model).record(inputs, FULL_PLAN, read_logits)
+    attention = recording.attentions[2]
+    (recording.hidden_states[0].sum() + (attention.query * attention.key).sum()).backward()
+    assert model.get_input_embeddings().weight.grad.any()
+
+
+def test_no_gradients_when_the_caller_switched_them_off(bert: PreTrainedModel, inputs: dict[str, Tensor]) -> None:
+    with torch.no_grad():
+        recording = Recorder(bert).record(inputs, FULL_PLAN, read_logits)
+    assert not recording.attentions[0].query.requires_grad
+
+
+def test_nothing_is_kept_after_the_call(bert: PreTrainedModel, inputs: dict[str, Tensor]) -> None:
+    recorder = Recorder(bert)
+    with torch.no_grad():
+        recording = recorder.record(inputs, FULL_PLAN, read_logits)
+    kept = [weakref.ref(recording.hidden_states[2]), weakref.ref(recording.attentions[0].query)]
+    del recording
+    gc.collect()
+    assert all(reference() is None for reference in kept)
+    assert not any(module._forward_hooks or module._forward_pre_hooks for module in bert.modules())
+
+
+def test_a_failed_call_leaves_no_trace(bert: PreTrainedModel, inputs: dict[str, Tensor]) -> None:
+    recorder = Recorder(bert)
+    with pytest.raises(IndexError):
+        recorder.record({**inputs, "input_ids": inputs["input_ids"] + 1000}, FULL_PLAN, read_logits)
+    assert not any(module._forward_hooks or module._forward_pre_hooks for module in bert.modules())
+    empty = recorder.record(inputs, RecordingPlan(), read_logits)
+    assert not empty.attentions
+    assert not empty.hidden_states
+
+
+def test_two_models_record_apart(inputs: dict[str, Tensor]) -> None:
+    """The student's and the teacher's recordings, also when made at once in two threads."""
+    recorders = [Recorder(build(CONFIGS[name])) for name in ("bert", "distilbert")]
+    alone = [recorder.record(inputs, FULL_PLAN, read_logits) for recorder in recorders]
+    together: dict[int, list[Recording]] = {0: [], 1: []}
+
+    def run(index: int) -> None:
+        for _ in range(5):
+            together[index].append(recorders[index].record(inputs, FULL_PLAN, read_logits))
+
+    threads = [threading.Thread(target=run, args=(index,)) for index in together]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for index, recordings in together.items():
+        assert len(recordings) == 5
+        for recording in recordings:
+            for layer in range(3):
+                assert torch.equal(recording.attentions[layer].query, alone[index].attentions[layer].query)
+
+
+def test_an_eager_model_is_switched_to_recordable_attention(inputs: dict[str, Tensor]) -> None:
+    recording = record(build(CONFIGS["bert"], "eager"), inputs, FULL_PLAN, read_logits)
+    assert recording.attentions.keys() == {0, 1, 2}
+
+
+def test_a_recorded_model_saves_and_pickles_as_before(
+    bert: PreTrainedModel, inputs: dict[str, Tensor], tmp_path: Path
+) -> None:
+    expected = Recorder(bert).record(inputs, FULL_PLAN, read_logits).logits
+    bert.save_pretrained(tmp_path)
+    assert "distill" not in (tmp_path / "config.json").read_text()
+    loaded = AutoModelForQuestionAnswering.from_pretrained(tmp_path)
+    assert torch.equal(read_logits(loaded(**inputs)), expected)
+    copy = pickle.loads(pickle.dumps(bert))
+    assert torch.equal(read_logits(copy(**inputs)), expected)
+
+
+@pytest.mark.parametrize(
+    "family",
+    [
+        DebertaV2Config(**SIZES, relative_attention=True, pos_att_type=["c2p", "p2c"]),
+        MPNetConfig(**SIZES),
+    ],
+    ids=["deberta-v2", "mpnet"],
+)
+def test_families_without_the_interface_give_states_but_no_attention(
+    family: PreTrainedConfig, inputs: dict[str, Tensor]
+) -> None:
+    recorder = Recorder(build(family, "eager"))
+    with pytest.raises(UserError, match=f"{family.model_type!r} does not give away its queries and keys"):
+        recorder.check(RecordingPlan(attentions=frozenset({0})))
+    recording = recorder.record(inputs, RecordingPlan(hidden_states=frozenset(range(4))), read_logits)
+    expected = build(family, "eager")(**inputs, output_hidden_states=True).hidden_states
+    for state in range(4):
+        torch.testing.assert_close(recording.hidden_states[state], expected[state])
+
+
+def test_shared_layers_are_refused(inputs: dict[str, Tensor]) -> None:
+    recorder = Recorder(build(AlbertConfig(**SIZES, embedding_size=8)))
+    for plan in (RecordingPlan(hidden_states=frozenset({1})), RecordingPlan(attentions=frozenset({0}))):
+        with pytest.raises(UserError, match=r"'albert' has no stack of 3 distinct layers to record"):
+            recorder.check(plan)
+    assert recorder.record(inputs, RecordingPlan(), read_logits).logits is not None
+
+
+@pytest.mark.parametrize(
+    ("plan", "message"),
+    [
+        (RecordingPlan(hidden_states=frozenset({4})), "cannot record hidden state 4 of a 'bert' model: it has 0 to 3"),
+        (RecordingPlan(attentions=frozenset({3})), "cannot record attention layer 3 of a 'bert' model: it has 0 to 2"),
+    ],
+)
+def test_layers_that_do_not_exist_are_errors(bert: PreTrainedModel, plan: RecordingPlan, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        Recorder(bert).check(plan)

@@ -1,0 +1,204 @@
+import copy
+from dataclasses import replace
+
+import pytest
+import torch
+from lightning.pytorch import Trainer
+from transformers import RobertaForQuestionAnswering
+
+from distill.callbacks.checkpoints import BestInFinalStage, LastCheckpoint
+from distill.callbacks.stages import StageSchedule
+from distill.data.datamodule import SquadDataModule
+from distill.losses.logits import LogitLoss
+from distill.models.student import Student
+from distill.modules.distillation import DistillationModule
+from distill.stages import Stage
+from distill.types import UserError
+
+STUDENT = Student(num_layers=2, hidden_size=8, num_heads=2, intermediate_size=16, dropout=0.1)
+STAGES = [
+    Stage("intermediate", {"attention": 1.0, "hidden": 1.0, "embeddings": 1.0}, epochs=1, learning_rate=1e-3),
+    Stage("logits", {"logits": 1.0, "labels": 0.5}, epochs=2, temperature=2.0, learning_rate=1e-3),
+]
+
+
+@pytest.fixture
+def data(squad_file, teacher_folder, tmp_path):
+    return SquadDataModule(
+        tokenizer=str(teacher_folder),
+        train_files=[str(squad_file)],
+        validation_files=[str(squad_file)],
+        max_length=64,
+        doc_stride=8,
+        max_question_length=24,
+        batch_size=6,
+        cache_dir=str(tmp_path / "cache"),
+    )
+
+
+def make_module(teacher_folder, **settings) -> DistillationModule:
+    return DistillationModule(teacher=str(teacher_folder), student=STUDENT, **settings)
+
+
+def fit(module, data, tmp_path, stages=STAGES, ckpt_path=None, **settings) -> Trainer:
+    torch.manual_seed(3)
+    trainer = Trainer(
+        default_root_dir=tmp_path,
+        accelerator="cpu",
+        logger=False,
+        max_epochs=-1,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+        use_distributed_sampler=False,
+        callbacks=[StageSchedule(stages), LastCheckpoint(), BestInFinalStage()],
+        **settings,
+    )
+    trainer.fit(module, data, ckpt_path=ckpt_path)
+    return trainer
+
+
+def test_fit_runs_both_stages_and_leaves_the_teacher_bitwise_unchanged(data, teacher_folder, tmp_path):
+    module = make_module(teacher_folder)
+    before = RobertaForQuestionAnswering.from_pretrained(teacher_folder).state_dict()
+    trainer = fit(module, data, tmp_path)
+    assert trainer.global_step == module.active_stage.num_steps * 3 / 2
+    assert module.active_stage.stage.name == "logits"
+    after = module.teacher.state_dict()
+    assert all(torch.equal(before[name], after[name]) for name in before)
+    assert {"train/intermediate/attention", "train/logits/labels", "val/f1"} <= set(trainer.callback_metrics)
+
+
+def test_teacher_stays_in_eval_mode_without_gradients_whatever_the_module_does(teacher_folder):
+    module = make_module(teacher_folder)
+    module.configure_model()
+    module.train()
+    module.requires_grad_(True)
+    assert not module.teacher.training
+    assert not any(parameter.requires_grad for parameter in module.teacher.parameters())
+    assert all(parameter.requires_grad for parameter in module.student.parameters())
+
+
+def test_checkpoint_holds_student_and_projections_alone(data, teacher_folder, tmp_path):
+    module = make_module(teacher_folder)
+    trainer = fit(module, data, tmp_path)
+    checkpoint = torch.load(tmp_path / "checkpoints" / "last.ckpt", weights_only=True)
+    assert {name.split(".")[0] for name in checkpoint["state_dict"]} == {"student", "objective"}
+    assert not any("teacher" in name for name in checkpoint["state_dict"])
+    assert trainer.checkpoint_callbacks[-1].best_model_path.endswith("best.ckpt")
+
+
+def test_checkpoint_without_the_students_head_is_refused(data, teacher_folder, tmp_path):
+    fit(make_module(teacher_folder), data, tmp_path)
+    path = tmp_path / "checkpoints" / "last.ckpt"
+    checkpoint = torch.load(path, weights_only=True)
+    del checkpoint["state_dict"]["student.qa_outputs.weight"]
+    torch.save(checkpoint, path)
+    module = make_module(teacher_folder)
+    with pytest.raises(RuntimeError, match=r"qa_outputs\.weight"):
+        fit(module, data, tmp_path, ckpt_path=path)
+    with pytest.raises(RuntimeError, match=r"qa_outputs\.weight"):
+        module.load_student_weights(path)
+
+
+def test_best_checkpoint_is_chosen_within_the_final_stage(data, teacher_folder, tmp_path):
+    fit(make_module(teacher_folder), data, tmp_path)
+    assert torch.load(tmp_path / "checkpoints" / "best.ckpt", weights_only=True)["global_step"] > 3
+
+
+@pytest.mark.parametrize("num_epochs", [1, 2])
+def test_run_resumed_after_any_epoch_ends_as_the_uninterrupted_one(data, teacher_folder, tmp_path, num_epochs):
+    def module():
+        torch.manual_seed(5)
+        return DistillationModule(teacher=str(teacher_folder), student=replace(STUDENT, dropout=0.0))
+
+    whole, first, second = module(), module(), module()
+    fit(whole, data, tmp_path / "whole")
+    fit(first, data, tmp_path / "parts", max_steps=4 * num_epochs)
+    assert first.active_stage.step < whole.active_stage.num_steps
+    fit(second, data, tmp_path / "parts", ckpt_path=tmp_path / "parts" / "checkpoints" / "last.ckpt")
+    assert second.active_stage == whole.active_stage
+    assert all(torch.equal(tensor, second.state_dict()[name]) for name, tensor in whole.state_dict().items())
+
+
+def test_validation_after_fit_equals_the_runs_own(data, teacher_folder, tmp_path):
+    module = make_module(teacher_folder)
+    trainer = fit(module, data, tmp_path)
+    logged = float(trainer.callback_metrics["val/f1"])
+    (scores,) = trainer.validate(module, data, verbose=False)
+    assert scores["val/f1"] == pytest.approx(logged)
+
+
+def test_only_what_the_stage_needs_is_trained(data, teacher_folder, tmp_path):
+    module = make_module(teacher_folder)
+    module.configure_model()
+    head = copy.deepcopy(module.student.qa_outputs.state_dict())
+    fit(module, data, tmp_path, stages=STAGES[:1])
+    assert all(torch.equal(head[name], tensor) for name, tensor in module.student.qa_outputs.state_dict().items())
+
+
+def test_stage_of_labels_alone_never_runs_the_teacher(data, teacher_folder, tmp_path, monkeypatch):
+    module = make_module(teacher_folder)
+    module.configure_model()
+    monkeypatch.setattr(module.teacher, "forward", lambda **_: pytest.fail("the teacher ran"))
+    fit(module, data, tmp_path, stages=[Stage("labels", {"labels": 1.0}, steps=2)])
+
+
+def test_teacher_in_low_precision_teaches_a_full_precision_student(data, teacher_folder, tmp_path):
+    module = make_module(teacher_folder, teacher_dtype="bfloat16")
+    fit(module, data, tmp_path)
+    assert module.teacher.dtype == torch.bfloat16
+    assert module.student.dtype == torch.float32
+
+
+def test_biases_and_norms_are_spared_weight_decay(teacher_folder):
+    module = make_module(teacher_folder)
+    module.configure_model()
+    decayed, spared = module.configure_optimizers().param_groups
+    assert {parameter.ndim for parameter in spared["params"]} == {1}
+    assert spared["weight_decay"] == 0.0
+    assert len(decayed["params"]) + len(spared["params"]) == len(list(module.parameters()))
+
+
+def test_check_names_what_does_not_fit(teacher_folder, tmp_path):
+    with pytest.raises(UserError, match="128 positions"):
+        make_module(teacher_folder).check(max_length=384)
+    with pytest.raises(UserError, match=r"teacher layer|layer_map"):
+        make_module(teacher_folder, layer_map=[0, 9]).check(max_length=64)
+    with pytest.raises(UserError, match="nowhere"):
+        DistillationModule(teacher=str(tmp_path / "nowhere"), student=STUDENT).check(max_length=64)
+
+
+def test_check_refuses_a_student_with_another_tokenizer(teacher_folder, tmp_path, teacher_config):
+    from distill.models.tokenizer import train_tokenizer
+
+    other = tmp_path / "other"
+    RobertaForQuestionAnswering(teacher_config).save_pretrained(other)
+    train_tokenizer(["un texto distinto", "otro texto más"], vocab_size=270).save_pretrained(other)
+    module = DistillationModule(teacher=str(teacher_folder), student=Student(init=str(other)))
+    with pytest.raises(UserError, match="different tokenizers"):
+        module.check(max_length=64)
+
+
+def test_student_starts_from_a_folder(teacher_folder):
+    module = DistillationModule(teacher=str(teacher_folder), student=Student(init=str(teacher_folder)))
+    module.configure_model()
+    teacher = module.teacher.state_dict()
+    assert all(torch.equal(teacher[name], tensor) for name, tensor in module.student.state_dict().items())
+    assert module.student.training
+
+
+def test_different_head_counts_get_a_clear_error(teacher_folder):
+    module = DistillationModule(teacher=str(teacher_folder), student=Student(num_layers=2, hidden_size=8, num_heads=4))
+    with pytest.raises(UserError, match="heads"):
+        module.check(max_length=64)
+
+
+def test_student_heads_may_differ_where_no_attention_loss_is_used(teacher_folder):
+    module = DistillationModule(
+        teacher=str(teacher_folder),
+        student=Student(num_layers=2, hidden_size=8, num_heads=4),
+        losses={"logits": LogitLoss()},
+    )
+    module.check(max_length=64)
+    module.configure_model()
