@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import logging
 import sys
-from typing import Any
+import warnings
+from typing import Any, NoReturn
 
 import lightning as L
 import torch
+import transformers
 from jsonargparse import Namespace
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
+from distill.callbacks.benchmark import LatencyBenchmark
+from distill.callbacks.checkpoints import BestInFinalStage, LastCheckpoint
 from distill.callbacks.config import LoggedConfigCallback
 from distill.callbacks.progress import StageProgressBar
+from distill.callbacks.report import Report
+from distill.callbacks.samples import SamplePredictions
+from distill.callbacks.saving import SaveStudent
 from distill.callbacks.stages import StageSchedule
 from distill.data.datamodule import SquadDataModule
 from distill.models.loading import EMBEDDED
@@ -25,10 +33,30 @@ TRAINER_DEFAULTS: dict[str, Any] = {
     "num_sanity_val_steps": 0,  # scores need whole data sets
 }
 
+#: The callbacks of every run, in the order in which they act, and the name under which each is configured.
+CALLBACKS: dict[str, type[L.Callback]] = {
+    "schedule": StageSchedule,
+    "last_checkpoint": LastCheckpoint,
+    "best_checkpoint": BestInFinalStage,
+    "benchmark": LatencyBenchmark,
+    "report": Report,
+    "samples": SamplePredictions,
+    "saving": SaveStudent,
+}
+
 
 class _BriefParser(LightningArgumentParser):
+    """Says what is wrong, and only that."""
+
     def print_usage(self, file: Any = None) -> None:
         """Print nothing: the usage is three screens long and would bury the message."""
+
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        """End with exit code 2 and our own message where there is one, else the essence of the parser's."""
+        cause: BaseException | None = ex
+        while cause is not None and not isinstance(cause, UserError):
+            cause = cause.__cause__ or cause.__context__
+        super().error(str(cause) if cause is not None else _essence(message), None)
 
 
 class DistillCLI(LightningCLI):
@@ -49,14 +77,21 @@ class DistillCLI(LightningCLI):
         )
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        """Link what must agree: the data is cut by the tokenizer of the model."""
+        """Give every run its callbacks, and link what must agree: the data is cut by the tokenizer of the model.
+
+        As groups of their own rather than items of ``trainer.callbacks`` they can be changed one setting at a time,
+        from a second configuration or the command line, and cannot be lost when that list is replaced.
+        """
+        for name, callback in CALLBACKS.items():
+            parser.add_lightning_class_args(callback, name)
         parser.link_arguments("model", "data.init_args.tokenizer", compute_fn=_tokenizer_of)
 
     def instantiate_classes(self) -> None:
         """Build module, data module and trainer; a value that a constructor refuses ends with exit code 2."""
         try:
             super().instantiate_classes()
-            self._check_stages()
+            if self.subcommand == "fit":
+                self.config_init[self.subcommand].schedule.check(list(self.model.objective.terms))
             self.datamodule.check()
             self.model.check(self.datamodule.max_length)
         except UserError as error:
@@ -71,12 +106,16 @@ class DistillCLI(LightningCLI):
         torch.set_flush_denormal(True)
         return super().instantiate_trainer(**kwargs)
 
-    def _check_stages(self) -> None:
-        schedules = [callback for callback in self.trainer.callbacks if isinstance(callback, StageSchedule)]
-        if self.subcommand == "fit" and len(schedules) != 1:
-            raise UserError(f"trainer.callbacks: exactly one distill.StageSchedule is needed, found {len(schedules)}")
-        for schedule in schedules:
-            schedule.check(list(self.model.objective.terms))
+
+def _essence(message: str) -> str:
+    """Return the parser's message without the alternatives that were never meant and the echo of the whole value.
+
+    A value that fits none of several types is explained once for each; None is always one of them.
+    """
+    lines = [line for line in message.split("Given value type:")[0].splitlines() if line.strip()]
+    noise = ("Does not validate against any", "Subtypes:", "Errors:", "Expected a <class 'NoneType'>")
+    kept = [line.strip().removeprefix("- ") for line in lines if not line.strip().removeprefix("- ").startswith(noise)]
+    return " ".join(kept)
 
 
 def _tokenizer_of(model: Namespace) -> str:
@@ -86,8 +125,24 @@ def _tokenizer_of(model: Namespace) -> str:
     return next((str(source) for source in named if source), EMBEDDED)
 
 
+def _quieten_libraries() -> None:
+    """Switch off what libraries say about themselves and nobody can act on."""
+    transformers.utils.logging.disable_progress_bar()  # two bars for files of a few megabytes
+    logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(
+        lambda record: "litlogger" not in record.getMessage()
+    )
+    for message in (
+        r".*isinstance\(treespec, LeafSpec\)",  # Lightning's own use of a deprecated torch function
+        r".*is not supported by the model summary",  # the summary counts parameters all the same
+        r".*does not have many workers",  # windows are read from memory-mapped files, faster than workers start
+        r".*skip_none parameter was deprecated",  # Lightning's own call of jsonargparse
+    ):
+        warnings.filterwarnings("ignore", message)
+
+
 def main(args: list[str] | None = None) -> None:
     """Run the command line; a mistake in the data ends with one line and exit code 1."""
+    _quieten_libraries()
     try:
         DistillCLI(args)
     except UserError as error:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import accumulate
 from typing import Any, Literal
 
 from distill.types import UserError
@@ -14,7 +16,6 @@ class Stage:
     """One part of a run, with its own objective and learning rate.
 
     Attributes:
-        name: Shown in logs, the progress bar and the report.
         weights: Term name to weight; terms that are not named are off and cost nothing.
         epochs: Length in passes over the training data; give this or ``steps``.
         steps: Length in optimizer steps; give this or ``epochs``.
@@ -25,7 +26,6 @@ class Stage:
         reset_optimizer: Whether the optimizer's moments are forgotten when the stage begins.
     """
 
-    name: str
     weights: dict[str, float] = field(default_factory=dict)
     epochs: float | None = None
     steps: int | None = None
@@ -35,19 +35,18 @@ class Stage:
     decay: Literal["linear", "cosine", "constant"] = "linear"
     reset_optimizer: bool = True
 
-    def __post_init__(self) -> None:
-        """Check ranges."""
-        where = f"stage {self.name!r}"
+    def validate(self, name: str) -> None:
+        """Check ranges.
+
+        Raises:
+            UserError: If a value is out of range; the message names the stage.
+        """
+        where = f"stage {name!r}"
         if (self.epochs is None) == (self.steps is None):
             raise UserError(f"{where}: give its length either as epochs or as steps")
         length = self.epochs if self.epochs is not None else self.steps
         if length is None or not 0 < length < math.inf:
             raise UserError(f"{where}: its length must be more than 0, not {length}")
-        if not any(self.weights.values()):
-            raise UserError(f"{where}: no term has a weight, so nothing would be trained")
-        for name, weight in self.weights.items():
-            if not 0 <= weight < math.inf:
-                raise UserError(f"{where}: the weight of {name} must be 0 or more, not {weight}")
         if not self.temperature > 0:
             raise UserError(f"{where}: temperature must be more than 0, not {self.temperature}")
         if not self.learning_rate > 0:
@@ -68,6 +67,7 @@ class ActiveStage:
     """Where a run stands: the stage, and the optimizer steps done in it."""
 
     index: int
+    name: str
     stage: Stage
     step: int
     num_steps: int
@@ -88,41 +88,43 @@ class ActiveStage:
 
 @dataclass(frozen=True)
 class StagePlan:
-    """The stages of a run laid out in optimizer steps."""
+    """The stages of a run, by name and in order, laid out in optimizer steps."""
 
-    stages: tuple[Stage, ...]
+    stages: Mapping[str, Stage]
     steps_per_epoch: int
+
+    @property
+    def lengths(self) -> list[int]:
+        """Optimizer steps of each stage."""
+        return [stage.num_steps(self.steps_per_epoch) for stage in self.stages.values()]
 
     @property
     def total_steps(self) -> int:
         """Optimizer steps of all stages together."""
-        return sum(stage.num_steps(self.steps_per_epoch) for stage in self.stages)
-
-    def start_step(self, index: int) -> int:
-        """Return the first optimizer step of stage ``index``."""
-        return sum(stage.num_steps(self.steps_per_epoch) for stage in self.stages[:index])
+        return sum(self.lengths)
 
     def stage_at(self, step: int) -> ActiveStage:
         """Return the stage that optimizer step ``step`` (from 0) belongs to; past the end, the end of the last."""
-        for index, stage in enumerate(self.stages):
-            num_steps = stage.num_steps(self.steps_per_epoch)
-            if step < num_steps or index == len(self.stages) - 1:
-                return ActiveStage(index, stage, min(step, num_steps), num_steps)
-            step -= num_steps
-        raise AssertionError("a plan has at least one stage")
+        index = 0
+        while index < len(self.stages) - 1 and step >= self.lengths[index]:
+            step -= self.lengths[index]
+            index += 1
+        name, stage = list(self.stages.items())[index]
+        return ActiveStage(index, name, stage, min(step, self.lengths[index]), self.lengths[index])
 
     def describe(self) -> list[dict[str, Any]]:
-        """Return the stages as plain data for the report."""
+        """Return the stages as plain data for the report: name, first step, length and settings."""
+        starts = [0, *accumulate(self.lengths)]
         return [
             {
-                "name": stage.name,
-                "start_step": self.start_step(index),
-                "num_steps": stage.num_steps(self.steps_per_epoch),
+                "name": name,
+                "start_step": start,
+                "num_steps": length,
                 "weights": dict(stage.weights),
                 "temperature": stage.temperature,
                 "learning_rate": stage.learning_rate,
                 "warmup": stage.warmup,
                 "decay": stage.decay,
             }
-            for index, stage in enumerate(self.stages)
+            for (name, stage), start, length in zip(self.stages.items(), starts, self.lengths, strict=False)
         ]

@@ -16,4 +16,4 @@ class StageProgressBar(RichProgressBar):
         metrics = super().get_metrics(trainer, pl_module)
         metrics.pop("v_num", None)
         active = getattr(pl_module, "active_stage", None)
-        return metrics if active is None else {"stage": active.stage.name, **metrics}
+        return metrics if active is None else {"stage": active.name, **metrics}

@@ -10,7 +10,7 @@ import lightning as L
 import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.trainer.states import TrainerFn
-from lightning.pytorch.utilities import rank_zero_warn
+from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from rich.console import Console
 
 from distill.callbacks.benchmark import LatencyBenchmark, reference_latency
@@ -44,8 +44,8 @@ class Report(L.Callback):
     ``LatencyBenchmark`` listed before it, writes ``report.json`` into the run's folder and logs the figures as
     ``report/...``; the table is printed when the fit is over. From then on the student holds the best weights.
 
-    After ``validate`` and ``test`` it writes the student's ``predictions.json`` (question id to answer text, the
-    official SQuAD form) into the run's folder and prints the scores.
+    After ``validate``, ``test`` and ``predict`` it writes the student's ``predictions.json`` (question id to answer text, the
+    official SQuAD form) into the run's folder and prints the scores, where there are references.
 
     The callback saves nothing in checkpoints. A ``fast_dev_run`` writes no file and keeps no checkpoint; the table
     then shows the last weights and says so.
@@ -114,6 +114,10 @@ class Report(L.Callback):
         """Write and print the student's results."""
         self._finish_evaluation(trainer, pl_module, "Test")
 
+    def on_predict_end(self, trainer: L.Trainer, pl_module: Any) -> None:
+        """Write the student's answers; without references there are no scores to print."""
+        self._finish_evaluation(trainer, pl_module, None)
+
     def _build(self, trainer: L.Trainer, module: Any, checkpoints: dict[str, Any]) -> dict[str, Any]:
         assert self.student_evaluation is not None
         benchmark = find_callback(trainer, LatencyBenchmark, before=self)
@@ -139,14 +143,16 @@ class Report(L.Callback):
             benchmark={**result["reference"], **result["environment"]} if result else None,
         )
 
-    def _finish_evaluation(self, trainer: L.Trainer, module: Any, title: str) -> None:
+    def _finish_evaluation(self, trainer: L.Trainer, module: Any, title: str | None) -> None:
         folder = run_folder(trainer)
         evaluation: EvaluationResult | None = module.last_evaluation
         if evaluation is None or not trainer.is_global_zero:
             return
         if folder is not None:
             write_json(folder / "predictions.json", dict(evaluation.predictions))
-        Console().print(scores_table(evaluation.scores, title))
+            rank_zero_info("wrote %s", folder / "predictions.json")
+        if title is not None:
+            Console().print(scores_table(evaluation.scores, title))
 
 
 def find_callback(trainer: L.Trainer, kind: type[AnyCallback], before: L.Callback | None = None) -> AnyCallback | None:

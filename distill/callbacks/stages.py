@@ -23,33 +23,29 @@ class StageSchedule(L.Callback):
     The run's length is the stages' length; a smaller ``max_steps`` or ``max_epochs`` of the Trainer still holds.
 
     Args:
-        stages: The stages in order.
-
-    Raises:
-        UserError: If there is no stage, or two share a name.
+        stages: Name to stage, in order; None leaves a stage out that another configuration brought.
     """
 
-    def __init__(self, stages: list[Stage]) -> None:
-        names = [stage.name for stage in stages]
-        if not stages:
-            raise UserError("StageSchedule: at least one stage is needed")
-        if len(set(names)) < len(names):
-            raise UserError(f"StageSchedule: stage names must differ, not {', '.join(names)}")
-        self.stages = tuple(stages)
+    def __init__(self, stages: dict[str, Stage | None] | None = None) -> None:
+        self.stages = {name: stage for name, stage in (stages or {}).items() if stage is not None}
         #: The stages in steps; known once the training data is, at the start of the fit.
         self.plan: StagePlan | None = None
+        for name, stage in self.stages.items():
+            stage.validate(name)
 
     def check(self, terms: Collection[str]) -> None:
-        """Check that the stages name only known terms.
+        """Check that there is something to run and that it names only known terms.
 
         Raises:
-            UserError: If a stage weights a term that the module lacks.
+            UserError: If there is no stage, a stage weights a term that the module lacks, or trains nothing.
         """
-        for stage in self.stages:
+        if not self.stages:
+            raise UserError("schedule.stages: at least one stage is needed to fit")
+        for name, stage in self.stages.items():
             try:
                 check_weights(terms, stage.weights)
             except UserError as error:
-                raise UserError(f"stage {stage.name!r}: {error}") from error
+                raise UserError(f"stage {name!r}: {error}") from error
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Lay the stages out in steps and bound the run by them."""
@@ -79,7 +75,7 @@ class StageSchedule(L.Callback):
         active = self.plan.stage_at(trainer.global_step)
         previous = pl_module.active_stage
         if previous is None or previous.index != active.index:
-            rank_zero_info("stage %s begins at step %d", active.stage.name, trainer.global_step)
+            rank_zero_info("stage %s begins at step %d", active.name, trainer.global_step)
         pl_module.active_stage = active
         for optimizer in trainer.optimizers:
             for group in optimizer.param_groups:

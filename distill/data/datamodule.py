@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from importlib import resources
 from pathlib import Path
@@ -57,6 +58,8 @@ class SquadDataModule(L.LightningDataModule):
         max_question_length: Tokens of a question at most; longer ones are cut, counted and reported.
         batch_size: Windows in a training batch, per process.
         eval_batch_size: Windows in an evaluation batch, per process.
+        hide_questions: Whether the model sees "¿?" in place of every question: the control that tells how far answers
+            can be guessed from the context alone.
         strict: Whether a single misplaced or empty answer is an error.
         seed: Decides the order of training batches.
         num_workers: Processes that prepare batches; 0 stays in the main one.
@@ -80,6 +83,7 @@ class SquadDataModule(L.LightningDataModule):
         max_question_length: int = 64,
         batch_size: int = 32,
         eval_batch_size: int = 64,
+        hide_questions: bool = False,
         strict: bool = False,
         seed: int = 0,
         num_workers: int = 0,
@@ -95,6 +99,7 @@ class SquadDataModule(L.LightningDataModule):
         self.max_question_length = max_question_length
         self.batch_size = batch_size
         self.eval_batch_size = eval_batch_size
+        self.hide_questions = hide_questions
         self.strict = strict
         self.seed = seed
         self.num_workers = num_workers
@@ -173,6 +178,8 @@ class SquadDataModule(L.LightningDataModule):
         if split in self._windows:
             return
         examples, report = self._read(split)
+        if self.hide_questions:
+            examples = [replace(example, question="¿?") for example in examples]
         tokenizer = self.tokenizer
         settings = {
             "max_length": self.max_length,

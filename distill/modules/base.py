@@ -82,10 +82,10 @@ class TaskModule(L.LightningModule):
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Return the active stage's objective; log each of its terms, raw."""
         if self.active_stage is None:
-            raise UserError("no active stage: add distill.callbacks.StageSchedule to trainer.callbacks")
+            raise UserError("no active stage: give the Trainer a distill.StageSchedule")
         stage = self.active_stage.stage
         total, terms = self.compute_terms(batch, stage.weights, stage.temperature)
-        logged = {f"train/{stage.name}/{name}": value.detach() for name, value in terms.items()}
+        logged = {f"train/{self.active_stage.name}/{name}": value.detach() for name, value in terms.items()}
         self.log_dict(logged, batch_size=len(batch.window_ids))
         self.log("train/loss", total.detach(), prog_bar=True, batch_size=len(batch.window_ids))
         return total

@@ -118,7 +118,7 @@ def test_a_benchmark_listed_too_late_is_refused(tmp_path, benchmark):
 
 
 def test_stages_and_data_are_described(tmp_path):
-    stages = [Stage("intermediate", {"hidden": 1.0}, epochs=1), Stage("logits", {"logits": 1.0}, epochs=1)]
+    stages = {"intermediate": Stage({"hidden": 1.0}, epochs=1), "logits": Stage({"logits": 1.0}, epochs=1)}
     module, report = FakeModule(), Report()
     trainer = tiny_trainer(tmp_path, [StageSchedule(stages), report])
     trainer.fit(module, datamodule=FakeData())

@@ -148,6 +148,13 @@ def test_test_part_is_the_validation_part_unless_named(settings, tmp_path):
     assert loaded("test", {**settings, "test_files": [str(other)]}).summary()["test"]["questions"] == 6
 
 
+def test_hidden_questions_leave_nothing_of_them(settings, tokenizer):
+    data = loaded("validate", {**settings, "hide_questions": True})
+    for batch in data.val_dataloader():
+        for row, window in zip(batch.inputs["input_ids"], batch.windows, strict=True):
+            assert tokenizer.decode(row[: window.context_token[0]], skip_special_tokens=True) == "¿?"
+
+
 def test_embedded_set_needs_no_files(settings):
     embedded = {**settings, "train_files": None, "validation_files": None, "max_length": 128}
     assert loaded("validate", embedded).summary()["validation"]["questions"] > 1000

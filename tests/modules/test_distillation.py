@@ -16,10 +16,10 @@ from distill.stages import Stage
 from distill.types import UserError
 
 STUDENT = Student(num_layers=2, hidden_size=8, num_heads=2, intermediate_size=16, dropout=0.1)
-STAGES = [
-    Stage("intermediate", {"attention": 1.0, "hidden": 1.0, "embeddings": 1.0}, epochs=1, learning_rate=1e-3),
-    Stage("logits", {"logits": 1.0, "labels": 0.5}, epochs=2, temperature=2.0, learning_rate=1e-3),
-]
+STAGES = {
+    "intermediate": Stage({"attention": 1.0, "hidden": 1.0, "embeddings": 1.0}, epochs=1, learning_rate=1e-3),
+    "logits": Stage({"logits": 1.0, "labels": 0.5}, epochs=2, temperature=2.0, learning_rate=1e-3),
+}
 
 
 @pytest.fixture
@@ -63,7 +63,7 @@ def test_fit_runs_both_stages_and_leaves_the_teacher_bitwise_unchanged(data, tea
     before = RobertaForQuestionAnswering.from_pretrained(teacher_folder).state_dict()
     trainer = fit(module, data, tmp_path)
     assert trainer.global_step == module.active_stage.num_steps * 3 / 2
-    assert module.active_stage.stage.name == "logits"
+    assert module.active_stage.name == "logits"
     after = module.teacher.state_dict()
     assert all(torch.equal(before[name], after[name]) for name in before)
     assert {"train/intermediate/attention", "train/logits/labels", "val/f1"} <= set(trainer.callback_metrics)
@@ -133,7 +133,7 @@ def test_only_what_the_stage_needs_is_trained(data, teacher_folder, tmp_path):
     module = make_module(teacher_folder)
     module.configure_model()
     head = copy.deepcopy(module.student.qa_outputs.state_dict())
-    fit(module, data, tmp_path, stages=STAGES[:1])
+    fit(module, data, tmp_path, stages={"intermediate": STAGES["intermediate"]})
     assert all(torch.equal(head[name], tensor) for name, tensor in module.student.qa_outputs.state_dict().items())
 
 
@@ -141,7 +141,7 @@ def test_stage_of_labels_alone_never_runs_the_teacher(data, teacher_folder, tmp_
     module = make_module(teacher_folder)
     module.configure_model()
     monkeypatch.setattr(module.teacher, "forward", lambda **_: pytest.fail("the teacher ran"))
-    fit(module, data, tmp_path, stages=[Stage("labels", {"labels": 1.0}, steps=2)])
+    fit(module, data, tmp_path, stages={"labels": Stage({"labels": 1.0}, steps=2)})
 
 
 def test_teacher_in_low_precision_teaches_a_full_precision_student(data, teacher_folder, tmp_path):

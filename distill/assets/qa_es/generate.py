@@ -13,7 +13,7 @@ from distill.assets.qa_es.lexicon import Split, load_lexicon
 from distill.assets.qa_es.paragraphs import Paragraph, write_paragraph
 from distill.assets.qa_es.questions import Question, ask
 
-NUM_PARAGRAPHS: dict[Split, int] = {"train": 2800, "dev": 200}
+NUM_PARAGRAPHS: dict[Split, int] = {"train": 4000, "dev": 260}
 
 
 def generate(split: Split) -> dict[str, Any]:

@@ -19,8 +19,10 @@ CONTRASTS = (
     "a diferencia de {b}, que {q}, {a} {p}",
     "si {a} {p}, {b} {q}",
 )
-MIN_WORDS, MAX_WORDS = 55, 105
-MIN_SENTENCES, MAX_SENTENCES = 4, 7
+NUM_ATTRIBUTES = 5
+RIVAL_SHARE = 0.15  # of the attributes are told of two entities
+MIN_WORDS, MAX_WORDS = 28, 64
+MIN_SENTENCES, MAX_SENTENCES = 3, 6
 
 
 @dataclass(frozen=True)
@@ -44,11 +46,12 @@ class Fact:
 
 @dataclass(frozen=True)
 class Paragraph:
-    """A context with the entities and facts that it speaks of."""
+    """A context with the entities and facts that it speaks of, and all the attributes that it could have told."""
 
     context: str
     entities: Sequence[Entity]
     facts: Sequence[Fact]
+    attributes: Sequence[Attribute]
 
 
 def name_entity(naming: Naming, lexicon: Lexicon, rng: random.Random) -> Entity:
@@ -59,14 +62,16 @@ def name_entity(naming: Naming, lexicon: Lexicon, rng: random.Random) -> Entity:
 
 
 def draw_facts(attributes: Sequence[Attribute], num_entities: int, lexicon: Lexicon, rng: random.Random) -> list[Fact]:
-    """Give each attribute to most, but rarely all, of the entities, so that every answer has rivals of its own type."""
+    """Give each of a few attributes to one entity, and some also to a rival; other attributes bring answers of its type.
+
+    Every entity gets a fact.
+    """
     facts = []
-    for attribute in rng.sample(attributes, min(len(attributes), 5 if num_entities == 2 else 4)):
-        owners = [index for index in range(num_entities) if rng.random() < 0.75]
-        facts += [
-            Fact(entity_index, attribute, lexicon.compose(rng.choice(attribute.value), rng))
-            for entity_index in owners or [rng.randrange(num_entities)]
-        ]
+    chosen = rng.sample(attributes, min(len(attributes), NUM_ATTRIBUTES))
+    for number, attribute in enumerate(chosen):
+        owner = number if number < num_entities else rng.randrange(num_entities)
+        owners = [owner, (owner + 1) % num_entities] if rng.random() < RIVAL_SHARE else [owner]
+        facts += [Fact(index, attribute, lexicon.compose(rng.choice(attribute.value), rng)) for index in owners]
     return facts
 
 
@@ -107,9 +112,9 @@ class Narrator:
 
     def _next(self) -> str:
         waiting = [index for index, queue in enumerate(self.queues) if queue]
-        if self.topic in waiting and self.rng.random() < 0.45:
+        if self.topic in waiting and self.rng.random() < 0.15:
             return self._follow_up(self.topic)
-        if self.pair and self.rng.random() < 0.45 and (ready := [index for index in self.pair if index in waiting]):
+        if self.pair and self.rng.random() < 0.1 and (ready := [index for index in self.pair if index in waiting]):
             return self._ordinal(self.pair, ready)
         if len(waiting) > 1 and self.rng.random() < 0.4:
             return self._contrast(*self.rng.sample(waiting, 2))
@@ -197,22 +202,22 @@ def write_paragraph(domain: Domain, lexicon: Lexicon, rng: random.Random) -> Par
             MIN_WORDS <= len(context.split()) <= MAX_WORDS and MIN_SENTENCES <= len(sentences) <= MAX_SENTENCES
         )
         if has_right_length and all(occurs_once(fact.value, context) for fact in facts):
-            return Paragraph(context, entities, facts)
+            return Paragraph(context, entities, facts, domain.attributes)
 
 
 def _narrate(
     domain: Domain, entities: Sequence[Entity], facts: Sequence[Fact], lexicon: Lexicon, rng: random.Random
 ) -> list[str]:
     narrator = Narrator(entities, facts, rng)
-    sentences = [narrator.open_with(rng.choice(domain.openers))] if rng.random() < 0.5 else []
-    lures = rng.choice((0, 1, 1))
+    sentences = [narrator.open_with(rng.choice(domain.openers))] if rng.random() < 0.35 else []
+    lures = rng.choice((0, 0, 1))
     while any(narrator.queues):
         if lures and rng.random() < 0.3:
             lures -= 1
             index = rng.randrange(len(entities))
             sentences.append(narrator.lure(rng.choice([fact.attribute for fact in facts]), index))
         sentences.append(narrator.tell_some())
-    if rng.random() < 0.4:
+    if rng.random() < 0.3:
         filler = sentence(lexicon.compose(rng.choice(domain.fillers), rng))
         sentences.insert(rng.choice((0, len(sentences))), filler)
     return sentences

@@ -12,8 +12,10 @@ from distill.assets.qa_es.lexicon import Split
 from distill.assets.qa_es.paragraphs import Entity, Fact, Paragraph
 
 MAX_ANSWERABLE = 6
-UNSEEN_SHARE = 0.3
-DESCRIPTION_SHARE = 0.25  # of the questions about an entity with a describing fact, so about 10 % of all
+UNSEEN_SHARE = 0.25
+OF_NOBODY_SHARE = 0.7  # of the unanswerable questions ask for an attribute that the paragraph tells of nobody
+UNANSWERABLE_SHARE = 0.7  # of the paragraphs get one such question
+DESCRIPTION_SHARE = 0.12  # of the questions about an entity with a describing fact, so about 5 % of all
 
 
 @dataclass(frozen=True)
@@ -26,12 +28,11 @@ class Question:
 
 
 def ask(paragraph: Paragraph, split: Split, rng: random.Random) -> Iterator[Question]:
-    """Ask up to ``MAX_ANSWERABLE`` answerable questions and one or two unanswerable ones, in random order."""
+    """Ask up to ``MAX_ANSWERABLE`` answerable questions and in most paragraphs one unanswerable one, in random order."""
     facts = rng.sample(paragraph.facts, min(len(paragraph.facts), MAX_ANSWERABLE))
     asked: list[tuple[int, Attribute, str | None]] = [(fact.entity_index, fact.attribute, fact.value) for fact in facts]
-    untold = _untold(paragraph)
-    num_untold = 2 if rng.random() < 0.2 else 1
-    asked += [(index, attribute, None) for index, attribute in rng.sample(untold, min(len(untold), num_untold))]
+    if rng.random() < UNANSWERABLE_SHARE:
+        asked.append((*rng.choice(_untold(paragraph, rng)), None))
     rng.shuffle(asked)
     for entity_index, attribute, answer in asked:
         is_unseen = split == "dev" and rng.random() < UNSEEN_SHARE
@@ -42,16 +43,19 @@ def ask(paragraph: Paragraph, split: Split, rng: random.Random) -> Iterator[Ques
         yield Question(text, answer, is_unseen)
 
 
-def _untold(paragraph: Paragraph) -> list[tuple[int, Attribute]]:
-    """List the pairs of entity and attribute that the paragraph leaves out though it tells them of another entity."""
+def _untold(paragraph: Paragraph, rng: random.Random) -> list[tuple[int, Attribute]]:
+    """List pairs of entity and attribute that the paragraph leaves out: told of nobody, or only of another entity."""
     told = {(fact.entity_index, fact.attribute.name) for fact in paragraph.facts}
-    attributes = {fact.attribute.name: fact.attribute for fact in paragraph.facts}
-    return [
+    told_of_somebody = {name for _, name in told}
+    ask_of_nobody = rng.random() < OF_NOBODY_SHARE
+    pairs = [
         (index, attribute)
         for index in range(len(paragraph.entities))
-        for name, attribute in attributes.items()
-        if (index, name) not in told
+        for attribute in paragraph.attributes
+        if (index, attribute.name) not in told
     ]
+    chosen = [pair for pair in pairs if (pair[1].name not in told_of_somebody) == ask_of_nobody]
+    return chosen or pairs
 
 
 def _mention(paragraph: Paragraph, entity_index: int, attribute: Attribute, rng: random.Random) -> str:

@@ -1,0 +1,111 @@
+"""Which checkpoints a run keeps."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from distill.callbacks.checkpoints import BestInFinalStage, LastCheckpoint
+from distill.callbacks.stages import StageSchedule
+from distill.stages import Stage
+
+from .fakes import FakeModule, tiny_trainer
+
+STEPS_PER_EPOCH = 2
+STAGES = {"intermediate": Stage({"hidden": 1.0}, epochs=2), "logits": Stage({"logits": 1.0}, epochs=3)}
+#: The highest score of all belongs to the first stage, and the final stage ends below its best.
+SCORES = [90.0, 95.0, 10.0, 30.0, 20.0]
+
+
+class ScriptedModule(FakeModule):
+    """Reaches the given scores, one a validation; its bias is the number of epochs done."""
+
+    def __init__(self, scores: list[float]) -> None:
+        super().__init__(with_teacher=False)
+        self.scores = iter(scores)
+
+    def on_validation_epoch_end(self) -> None:
+        score = next(self.scores)
+        self.log_dict({"val/f1": score, "val/exact_match": 100 - score})
+
+
+def fit(folder, scores=SCORES, stages=STAGES, best=None, last=None, ckpt_path=None, **settings):
+    best, last = best or BestInFinalStage(), last or LastCheckpoint()
+    schedule = [StageSchedule(stages)] if stages else []
+    trainer = tiny_trainer(
+        folder, [*schedule, last, best], **{"max_epochs": -1, "enable_checkpointing": True, **settings}
+    )
+    trainer.fit(ScriptedModule(scores), ckpt_path=ckpt_path)
+    return best
+
+
+def load(folder, name):
+    return torch.load(folder / "checkpoints" / name, weights_only=True)
+
+
+def num_epochs(checkpoint) -> int:
+    assert checkpoint["global_step"] % STEPS_PER_EPOCH == 0
+    return checkpoint["global_step"] // STEPS_PER_EPOCH
+
+
+def test_best_is_the_highest_score_of_the_final_stage_and_last_the_end(tmp_path):
+    best = fit(tmp_path)
+    assert sorted(path.name for path in (tmp_path / "checkpoints").iterdir()) == ["best.ckpt", "last.ckpt"]
+    assert num_epochs(load(tmp_path, "best.ckpt")) == 4
+    assert load(tmp_path, "best.ckpt")["state_dict"]["student.qa_outputs.bias"].tolist() == [4.0, 4.0]
+    assert float(best.best_model_score) == 30.0
+    assert num_epochs(load(tmp_path, "last.ckpt")) == 5
+
+
+@pytest.mark.parametrize(("scores", "best_epoch"), [([10.0, 20.0, 30.0], 3), ([30.0, 20.0, 10.0], 1)])
+def test_best_is_replaced_by_a_better_one_alone(tmp_path, scores, best_epoch):
+    fit(tmp_path, scores, stages={"logits": STAGES["logits"]})
+    assert num_epochs(load(tmp_path, "best.ckpt")) == best_epoch
+
+
+def test_another_score_can_be_compared(tmp_path):
+    fit(tmp_path, best=BestInFinalStage(monitor="val/exact_match"))
+    assert num_epochs(load(tmp_path, "best.ckpt")) == 3
+
+
+def test_without_a_schedule_every_epoch_may_be_the_best(tmp_path):
+    fit(tmp_path, stages=None, max_epochs=5)
+    assert num_epochs(load(tmp_path, "best.ckpt")) == 2
+
+
+def test_run_that_ends_before_the_final_stage_has_a_last_checkpoint_alone(tmp_path):
+    best = fit(tmp_path, max_epochs=2)
+    assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["last.ckpt"]
+    assert best.best_model_path == ""
+
+
+def test_stage_that_ends_within_an_epoch_leaves_both_checkpoints_of_its_end(tmp_path):
+    stages = {"logits": Stage({"logits": 1.0}, steps=3)}
+    fit(tmp_path, [10.0, 20.0], stages)
+    assert load(tmp_path, "best.ckpt")["global_step"] == 3
+    assert load(tmp_path, "last.ckpt")["global_step"] == 3
+
+
+def test_last_checkpoint_is_written_as_often_as_asked(tmp_path):
+    fit(tmp_path, last=LastCheckpoint(every_n_epochs=2))
+    assert num_epochs(load(tmp_path, "last.ckpt")) == 4
+
+
+def test_last_checkpoint_is_written_without_validation(tmp_path):
+    fit(tmp_path, limit_val_batches=0)
+    assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["last.ckpt"]
+    assert num_epochs(load(tmp_path, "last.ckpt")) == 5
+
+
+def test_resumed_run_still_knows_the_best_score(tmp_path):
+    fit(tmp_path, SCORES[:4], max_epochs=4)
+    last = tmp_path / "checkpoints" / "last.ckpt"
+    best = fit(tmp_path, SCORES[4:], ckpt_path=last)
+    assert float(best.best_model_score) == 30.0
+    assert num_epochs(load(tmp_path, "best.ckpt")) == 4
+    assert num_epochs(load(tmp_path, "last.ckpt")) == 5
+
+
+def test_a_trial_run_keeps_no_checkpoint(tmp_path):
+    fit(tmp_path, fast_dev_run=True)
+    assert not (tmp_path / "checkpoints").exists()

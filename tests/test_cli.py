@@ -1,0 +1,188 @@
+"""The command line as a user meets it: whole runs on tiny models, and one clear message for each mistake."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from transformers import AutoModelForQuestionAnswering, AutoTokenizer
+
+from distill.cli import main
+from tests.conftest import squad_document
+from tests.test_configs import CONFIGS, tiny
+
+DISTILL = f"--config={CONFIGS / 'distill.yaml'}"
+
+
+@pytest.fixture
+def arguments(teacher_folder, squad_file, tmp_path, monkeypatch) -> list[str]:
+    monkeypatch.chdir(tmp_path)
+    return [DISTILL, *tiny(teacher_folder, squad_file, tmp_path, "DistillationModule")]
+
+
+@pytest.fixture
+def short(arguments) -> list[str]:
+    return [*arguments, "--schedule.stages.intermediate.epochs=1", "--schedule.stages.logits.epochs=2"]
+
+
+def fails(arguments: list[str], capsys) -> tuple[int, str]:
+    """Run a command that must fail; return its exit code and its last line."""
+    with pytest.raises(SystemExit) as exit_info:
+        main(["fit", *arguments])
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert not any("Traceback" in line for line in lines)
+    return exit_info.value.code, lines[-1]
+
+
+def test_fit_then_test_and_predict(short, tmp_path, capsys):
+    main(["fit", *short])
+    run = tmp_path / "lightning_logs" / "distill" / "version_0"
+    report = json.loads((run / "report.json").read_text(encoding="utf-8"))
+    assert [stage["name"] for stage in report["stages"]] == ["intermediate", "logits"]
+    assert set(report) >= {"teacher", "student", "retention", "speedup", "stages", "data", "environment", "checkpoints"}
+    for role in ("teacher", "student"):
+        assert set(report[role]) >= {"exact_match", "f1", "num_parameters", "latency_ms"}
+    assert {path.name for path in (run / "checkpoints").iterdir()} == {"last.ckpt", "best.ckpt"}
+    assert yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8"))["seed_everything"] == 42
+    assert (run / "samples.json").exists()
+
+    # The folder loads with transformers alone and holds the best weights.
+    student = AutoModelForQuestionAnswering.from_pretrained(run / "student")
+    AutoTokenizer.from_pretrained(run / "student")
+    best = torch.load(run / "checkpoints" / "best.ckpt", weights_only=True)["state_dict"]
+    assert all(torch.equal(best[f"student.{name}"], tensor) for name, tensor in student.state_dict().items())
+
+    # A test of the best checkpoint gives the scores that the run reported.
+    main(["test", *short, f"--ckpt_path={run / 'checkpoints' / 'best.ckpt'}"])
+    predictions = json.loads(
+        (tmp_path / "lightning_logs" / "distill" / "version_1" / "predictions.json").read_text(encoding="utf-8")
+    )
+    paragraphs = squad_document()["data"][0]["paragraphs"]
+    contexts = {qa["id"]: paragraph["context"] for paragraph in paragraphs for qa in paragraph["qas"]}
+    assert set(predictions) == set(contexts)
+    assert all(text in contexts[question_id] for question_id, text in predictions.items())
+
+    questions = tmp_path / "open.json"
+    questions.write_text(json.dumps(squad_document(1)), encoding="utf-8")
+    checkpoint = run / "checkpoints" / "last.ckpt"
+    main(["predict", *short, f"--data.predict_files=[{questions}]", f"--ckpt_path={checkpoint}"])
+    predictions = json.loads(
+        (tmp_path / "lightning_logs" / "distill" / "version_2" / "predictions.json").read_text(encoding="utf-8")
+    )
+    assert set(predictions) == {"q-0-0", "q-0-1", "q-0-2"}
+    assert "Test" in capsys.readouterr().out
+
+
+def test_test_of_a_checkpoint_equals_the_runs_own_validation(short, tmp_path):
+    main(["fit", *short])
+    logs = tmp_path / "lightning_logs" / "distill"
+    best = json.loads((logs / "version_0" / "report.json").read_text(encoding="utf-8"))["checkpoints"]["best"]
+    main(["test", *short, f"--ckpt_path={logs / 'version_0' / 'checkpoints' / 'best.ckpt'}"])
+    header, *rows = (logs / "version_1" / "metrics.csv").read_text(encoding="utf-8").splitlines()
+    tested = dict(zip(header.split(","), rows[-1].split(","), strict=True))
+    for score in ("exact_match", "f1"):
+        assert float(tested[f"test/{score}"]) == pytest.approx(best["scores"][score], abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("mistake", "message"),
+    [
+        ("--data.bogus=3", "'bogus' is not accepted"),
+        ("--data.batch_size=x", "batch_size"),
+        ("--data.batch_size=0", r"^error: data\.batch_size must be at least 1, not 0$"),
+        ("--model.class_path=distill.Nothing", "Nothing"),
+        ("--model.student={num_layers: 0}", "student.num_layers must be at least 1"),
+        ("--model.student={num_layers: 2, hidden_size: 9, num_heads: 2}", "not a multiple"),
+        ("--model.student={num_layers: 2, hidden_size: 8, num_heads: 4}", "heads"),
+        ("--model.layer_map=[0, 9]", r"layer_map\[1\] is 9"),
+        ("--model.teacher=nowhere", "nowhere"),
+        ("--schedule.stages.logits.epochs=0", "stage 'logits': its length must be more than 0"),
+        ("--schedule.stages.logits.weights={nonsense: 1.0}", "'nonsense' names no loss"),
+        ("--schedule.stages.logits=3", "schedule.stages"),
+        ("--benchmark.rounds=0", "rounds must be at least 1"),
+        ("--config=absent.yaml", "absent.yaml"),
+        ("--data.max_length=900", "128 positions"),
+        ("--trainer.precision=17", "trainer.precision"),
+    ],
+)
+def test_wrong_setting_ends_with_code_2_and_one_line(arguments, mistake, message, capsys, monkeypatch):
+    monkeypatch.setattr("distill.models.loading.load_frozen", lambda *_: pytest.fail("weights were loaded"))
+    code, line = fails([*arguments, mistake], capsys)
+    assert code == 2
+    assert re.search(message, line)
+
+
+def broken(text: str):
+    return lambda _: text
+
+
+def shifted(document: dict) -> str:
+    for paragraph in document["data"][0]["paragraphs"]:
+        paragraph["context"] = "Además, " + paragraph["context"]
+    return json.dumps(document)
+
+
+def emptied(document: dict) -> str:
+    document["data"][0]["paragraphs"][2]["context"] = ""
+    return json.dumps(document)
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (broken('{"data": ['), "not valid JSON|JSON"),
+        (broken("pregunta,respuesta\n¿Qué?,nada\n"), "JSON"),
+        (broken('{"data": []}'), "no question"),
+        (shifted, "is this SQuAD form"),
+        (emptied, "context"),
+    ],
+)
+def test_wrong_data_ends_with_code_1_and_one_line_that_names_the_file(arguments, damage, message, capsys, tmp_path):
+    file = tmp_path / "wrong.json"
+    file.write_text(damage(squad_document()), encoding="utf-8")
+    code, line = fails([*arguments, f"--data.train_files=[{file}]"], capsys)
+    assert code == 1
+    assert "wrong.json" in line
+    assert re.search(message, line)
+
+
+def test_missing_file_is_named(arguments, capsys):
+    code, line = fails([*arguments, "--data.train_files=[absent.json]"], capsys)
+    assert code == 1
+    assert "absent.json" in line
+
+
+def test_fit_needs_a_stage(arguments, capsys):
+    removed = ["--schedule.stages.intermediate=null", "--schedule.stages.logits=null"]
+    code, line = fails([*arguments, *removed], capsys)
+    assert code == 2
+    assert "at least one stage" in line
+
+
+def test_one_setting_of_one_stage_can_be_changed_from_the_command_line(arguments, capsys):
+    with pytest.raises(SystemExit) as exit_info:
+        main(["fit", *arguments, "--schedule.stages.logits.temperature=4", "--print_config"])
+    assert exit_info.value.code == 0
+    stages = yaml.safe_load(capsys.readouterr().out)["schedule"]["stages"]
+    assert stages["logits"]["temperature"] == 4.0
+    assert stages["logits"]["weights"]["logits"] == 1.0
+    assert set(stages) == {"intermediate", "logits"}
+
+
+def test_second_configuration_is_laid_over_the_first(arguments, capsys):
+    overlay = CONFIGS / "controls" / "labels_only.yaml"
+    with pytest.raises(SystemExit):
+        main(["fit", *arguments, f"--config={overlay}", "--print_config"])
+    stages = yaml.safe_load(capsys.readouterr().out)["schedule"]["stages"]
+    assert [name for name, stage in stages.items() if stage] == ["labels"]
+
+
+def test_help_runs_in_a_process_of_its_own():
+    script = Path(__file__).parents[1] / "train.py"
+    done = subprocess.run([sys.executable, script, "fit", "--help"], capture_output=True, text=True, check=True)
+    for option in ("--schedule", "--benchmark.rounds", "--model", "--data"):
+        assert option in done.stdout
