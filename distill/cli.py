@@ -5,13 +5,18 @@ from __future__ import annotations
 import logging
 import sys
 import warnings
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, NoReturn
 
 import lightning as L
 import torch
 import transformers
 from jsonargparse import Namespace
+from lightning.pytorch.callbacks import ProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from lightning.pytorch.loggers import CSVLogger
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from distill.callbacks.benchmark import LatencyBenchmark
 from distill.callbacks.checkpoints import BestInFinalStage, LastCheckpoint
@@ -22,7 +27,7 @@ from distill.callbacks.samples import SamplePredictions
 from distill.callbacks.saving import SaveStudent
 from distill.callbacks.stages import StageSchedule
 from distill.data.datamodule import SquadDataModule
-from distill.models.loading import EMBEDDED
+from distill.models.loading import EMBEDDED, first_line
 from distill.modules.base import TaskModule
 from distill.types import UserError
 
@@ -43,6 +48,10 @@ CALLBACKS: dict[str, type[L.Callback]] = {
     "samples": SamplePredictions,
     "saving": SaveStudent,
 }
+
+
+#: Words that Lightning takes in place of a checkpoint's path.
+_CHECKPOINT_WORDS = {"best", "last", "hpc", "registry"}
 
 
 class _BriefParser(LightningArgumentParser):
@@ -85,26 +94,61 @@ class DistillCLI(LightningCLI):
         for name, callback in CALLBACKS.items():
             parser.add_lightning_class_args(callback, name)
         parser.link_arguments("model", "data.init_args.tokenizer", compute_fn=_tokenizer_of)
+        parser.link_arguments("seed_everything", "data.init_args.seed", compute_fn=int)
 
     def instantiate_classes(self) -> None:
-        """Build module, data module and trainer; a value that a constructor refuses ends with exit code 2."""
+        """Build module, data module and trainer; what they refuse ends with exit code 2, before data and weights load."""
         try:
             super().instantiate_classes()
-            if self.subcommand == "fit":
-                self.config_init[self.subcommand].schedule.check(list(self.model.objective.terms))
-            self.datamodule.check()
-            self.model.check(self.datamodule.max_length)
-        except UserError as error:
-            self.parser.error(str(error))
+            self._check()
+        except (UserError, MisconfigurationException) as error:
+            self.parser.error(first_line(error))
 
     def instantiate_trainer(self, **kwargs: Any) -> L.Trainer:
         """Build the trainer, with the stage in its progress bar unless bars are off."""
         trainer_config = self._get(self.config_init, "trainer", default={})
-        bar = [] if trainer_config.get("enable_progress_bar") is False else [StageProgressBar(leave=True)]
-        trainer_config["callbacks"] = [*(trainer_config.get("callbacks") or []), *bar]
+        callbacks = list(trainer_config.get("callbacks") or [])
+        if trainer_config.get("enable_progress_bar") is not False and not any(
+            isinstance(callback, ProgressBar) for callback in callbacks
+        ):
+            callbacks.append(StageProgressBar(leave=True))
+        trainer_config["callbacks"] = callbacks
+        if trainer_config.get("strategy") == "auto" and _several_processes(trainer_config):
+            # Stages leave parts idle: the head in one, the projections in another.
+            trainer_config["strategy"] = "ddp_find_unused_parameters_true"
         # Adam's moments of rarely seen embedding rows decay into denormal numbers, which CPUs handle many times slower.
         torch.set_flush_denormal(True)
         return super().instantiate_trainer(**kwargs)
+
+    def _check(self) -> None:
+        """Check what several parts must agree on.
+
+        Raises:
+            UserError: If they do not.
+        """
+        settings = self.config_init[self.subcommand]
+        logger = self.trainer.logger
+        if logger is not None and not isinstance(logger, CSVLogger):
+            raise UserError("trainer.logger: list a CSVLogger first; its folder is where the run's files go")
+        if self.subcommand == "fit":
+            settings.schedule.check(list(self.model.objective.terms))
+        checkpoint = settings.get("ckpt_path")
+        if checkpoint is None and self.subcommand != "fit" and self.model.starts_at_random:
+            raise UserError(f"{self.subcommand}: the student's weights are random; name a run's with --ckpt_path")
+        if checkpoint is not None and checkpoint not in _CHECKPOINT_WORDS and not Path(checkpoint).is_file():
+            raise UserError(f"--ckpt_path {checkpoint}: there is no such file")
+        self.datamodule.check()
+        self.model.check(self.datamodule.max_length)
+
+
+def _several_processes(trainer_config: Mapping[str, Any]) -> bool:
+    """Whether a trainer configured so would run on several devices."""
+    devices = trainer_config.get("devices")
+    if devices in ("auto", -1, "-1", None):
+        count = torch.cuda.device_count() if trainer_config.get("accelerator") in ("auto", "gpu", "cuda") else 1
+    else:
+        count = len(devices) if isinstance(devices, list) else int(devices)
+    return count > 1 or (trainer_config.get("num_nodes") or 1) > 1
 
 
 def _essence(message: str) -> str:
@@ -136,6 +180,7 @@ def _quieten_libraries() -> None:
         r".*is not supported by the model summary",  # the summary counts parameters all the same
         r".*does not have many workers",  # windows are read from memory-mapped files, faster than workers start
         r".*skip_none parameter was deprecated",  # Lightning's own call of jsonargparse
+        r".*It is recommended to use `self.log\('(val|test)/.*sync_dist",  # scores are equal on every process already
     ):
         warnings.filterwarnings("ignore", message)
 

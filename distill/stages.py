@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import accumulate
 from typing import Any, Literal
 
@@ -22,7 +23,8 @@ class Stage:
         temperature: Divides the logits of both models in logit distillation.
         learning_rate: The highest learning rate of the stage.
         warmup: Fraction of the stage's steps over which the rate rises from 0.
-        decay: How the rate falls after warm-up: to 0 linearly or along a cosine, or not at all.
+        decay: How the rate falls after warm-up: to 0 linearly or along a cosine, or not at all. Every stage has its own
+            warm-up and decay.
         reset_optimizer: Whether the optimizer's moments are forgotten when the stage begins.
     """
 
@@ -93,7 +95,7 @@ class StagePlan:
     stages: Mapping[str, Stage]
     steps_per_epoch: int
 
-    @property
+    @cached_property
     def lengths(self) -> list[int]:
         """Optimizer steps of each stage."""
         return [stage.num_steps(self.steps_per_epoch) for stage in self.stages.values()]

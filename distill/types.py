@@ -97,15 +97,6 @@ class Batch:
             self.windows,
         )
 
-    def pin_memory(self) -> Batch:
-        """Return the batch in page-locked memory; the data loader calls this."""
-        return Batch(
-            {name: tensor.pin_memory() for name, tensor in self.inputs.items()},
-            {name: tensor.pin_memory() for name, tensor in self.labels.items()},
-            self.window_ids.pin_memory(),
-            self.windows,
-        )
-
 
 class LayerMap(NamedTuple):
     """Which teacher layer each student layer learns from.
@@ -177,7 +168,7 @@ class Recording:
 
 @dataclass(frozen=True)
 class Mean:
-    """A mean that has not been divided yet, so that means over batches, ranks and micro-batches stay exact.
+    """A mean that has not been divided yet, so that the means of several batches can be joined exactly.
 
     Attributes:
         total: (), the sum over all counted items, float32 or float64, differentiable.

@@ -14,7 +14,8 @@ from lightning.pytorch.utilities import rank_zero_info
 from distill.loggers import log_summary
 from distill.models.loading import max_positions
 from distill.reporting.environment import cpu_name, device_name
-from distill.reporting.files import run_folder, write_json
+from distill.files import write_json
+from distill.reporting.files import run_folder
 from distill.reporting.latency import Latency, in_dtype, measure_latency, num_threads, random_inputs
 from distill.reporting.size import num_parameters, size_bytes
 from distill.types import UserError
@@ -32,7 +33,7 @@ class LatencyBenchmark(L.Callback):
 
     Args:
         batch_sizes: Windows in a call; the first one is the report's.
-        lengths: Tokens of a window; the largest one is the report's.
+        lengths: Tokens of a window; the largest one is the report's. The longest window of the data when left out.
         rounds: Timed calls of each model at each point.
         warmup: Calls of each model beforehand.
         dtype: What weights and activations are in; no autocast.
@@ -46,7 +47,7 @@ class LatencyBenchmark(L.Callback):
     def __init__(
         self,
         batch_sizes: Sequence[int] = (1, 8),
-        lengths: Sequence[int] = (128, 384),
+        lengths: Sequence[int] | None = None,
         rounds: int = 30,
         warmup: int = 5,
         dtype: Literal["float32", "bfloat16"] = "float32",
@@ -54,7 +55,7 @@ class LatencyBenchmark(L.Callback):
         every_n_epochs: int | None = None,
     ) -> None:
         for name, values in (("batch_sizes", batch_sizes), ("lengths", lengths)):
-            if not values or min(values) < 1:
+            if values is not None and (not values or min(values) < 1):
                 raise UserError(f"LatencyBenchmark: {name} needs at least one number of 1 or more, not {list(values)}")
         for name, value, least in (
             ("rounds", rounds, 1),
@@ -67,7 +68,7 @@ class LatencyBenchmark(L.Callback):
         if dtype not in ("float32", "bfloat16"):
             raise UserError(f"LatencyBenchmark: dtype must be float32 or bfloat16, not {dtype}")
         self.batch_sizes = tuple(dict.fromkeys(batch_sizes))
-        self.lengths = tuple(dict.fromkeys(lengths))
+        self.lengths = tuple(dict.fromkeys(lengths or ()))
         self.rounds = rounds
         self.warmup = warmup
         self.dtype = dtype
@@ -82,10 +83,12 @@ class LatencyBenchmark(L.Callback):
         return self.batch_sizes[0], max(self.lengths)
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Check that both models can take every length."""
+        """Settle the lengths and check that both models can take them."""
+        if not self.lengths:
+            self.lengths = (trainer.datamodule.max_length,)  # type: ignore[attr-defined]
         for name, model in _models(pl_module).items():
             limit = max_positions(model.config)
-            if max(self.lengths) > limit:
+            if limit is not None and max(self.lengths) > limit:
                 raise UserError(
                     f"LatencyBenchmark: length {max(self.lengths)} is more than the {limit} tokens that the {name} "
                     f"takes; set lengths to at most {limit}"

@@ -48,6 +48,10 @@ class BestInFinalStage(ModelCheckpoint):
             save_on_train_epoch_end=False,
         )
 
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on with the best score so far; Lightning alone would forget it when the resumed run has a new folder."""
+        super().load_state_dict({**state_dict, "dirpath": self.dirpath})
+
     def on_validation_end(self, trainer: L.Trainer, pl_module: Any) -> None:
         """Compare and save, if the final stage is running."""
         schedule = next((c for c in trainer.callbacks if isinstance(c, StageSchedule)), None)  # type: ignore[attr-defined]

@@ -9,7 +9,8 @@ import yaml
 from lightning.pytorch.cli import LightningArgumentParser, SaveConfigCallback
 from lightning.pytorch.loggers import CSVLogger
 
-from distill.reporting.files import run_folder, write_text
+from distill.files import write_text
+from distill.reporting.files import run_folder
 
 
 class LoggedConfigCallback(SaveConfigCallback):

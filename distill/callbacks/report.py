@@ -8,13 +8,12 @@ from typing import Any, TypeVar
 
 import lightning as L
 import torch
-from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from rich.console import Console
 
 from distill.callbacks.benchmark import LatencyBenchmark, reference_latency
-from distill.callbacks.checkpoints import BEST_RULE
+from distill.callbacks.checkpoints import BEST_RULE, BestInFinalStage, LastCheckpoint
 from distill.callbacks.stages import StageSchedule
 from distill.loggers import log_summary
 from distill.reporting.comparison import (
@@ -25,13 +24,14 @@ from distill.reporting.comparison import (
     scores_table,
 )
 from distill.reporting.environment import describe_environment
-from distill.reporting.files import run_folder, write_json
+from distill.files import write_json
+from distill.reporting.files import run_folder
 from distill.reporting.size import num_parameters, size_bytes
 from distill.tasks.base import EvaluationResult
 from distill.types import UserError
 
 #: Stands in the place of the rule where no checkpoint was kept.
-NO_CHECKPOINT = "no checkpoint was kept, so the last weights are the result"
+NO_CHECKPOINT = "the final stage was not validated, so the last weights are the result"
 
 AnyCallback = TypeVar("AnyCallback", bound=L.Callback)
 
@@ -138,7 +138,12 @@ class Report(L.Callback):
             teacher=figures("teacher", module.teacher, self.teacher_evaluation) if self.teacher_evaluation else None,
             stages=schedule.plan.describe() if schedule and schedule.plan else [],
             data=summary() if summary else {},
-            environment=describe_environment(module.device, benchmark.dtype if benchmark else None),
+            environment={
+                **describe_environment(module.device, benchmark.dtype if benchmark else None),
+                "precision": trainer.precision,
+                "num_devices": trainer.world_size,
+                "num_steps": trainer.global_step,
+            },
             checkpoints=checkpoints,
             benchmark={**result["reference"], **result["environment"]} if result else None,
         )
@@ -174,21 +179,14 @@ def _logged_scores(trainer: L.Trainer, prefix: str) -> dict[str, float]:
 
 
 def _best_checkpoint(trainer: L.Trainer) -> Path | None:
-    paths = [callback.best_model_path for callback in _checkpoint_callbacks(trainer) if callback.monitor is not None]
-    return next((Path(path) for path in paths if path), None)
+    callback = find_callback(trainer, BestInFinalStage)
+    return Path(callback.best_model_path) if callback is not None and callback.best_model_path else None
 
 
 def _last_checkpoint(trainer: L.Trainer) -> Path | None:
-    # Without a metric to compare, a callback's best checkpoint is its latest one.
-    paths = [
-        callback.last_model_path or (callback.best_model_path if callback.monitor is None else "")
-        for callback in _checkpoint_callbacks(trainer)
-    ]
-    return next((Path(path) for path in paths if path), None)
-
-
-def _checkpoint_callbacks(trainer: L.Trainer) -> list[ModelCheckpoint]:
-    return [callback for callback in trainer.checkpoint_callbacks if isinstance(callback, ModelCheckpoint)]
+    callback = find_callback(trainer, LastCheckpoint)
+    # Without a score to compare, its best checkpoint is its latest one.
+    return Path(callback.best_model_path) if callback is not None and callback.best_model_path else None
 
 
 def _step(checkpoint: Path) -> int:

@@ -8,7 +8,8 @@ import lightning as L
 from lightning.pytorch.loggers import WandbLogger
 
 from distill.callbacks.report import Report, find_callback
-from distill.reporting.files import run_folder, write_json
+from distill.files import write_json
+from distill.reporting.files import run_folder
 from distill.reporting.samples import COLUMNS, sample_rows
 from distill.types import UserError
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 import shutil
-import tempfile
-from pathlib import Path
 from typing import Any, Literal
 
 import lightning as L
 import torch
 
+from distill.files import new_folder
 from distill.reporting.files import run_folder
 
 
@@ -31,14 +31,10 @@ class SaveStudent(L.Callback):
         folder = run_folder(trainer)  # asked on every process, since it may be agreed among them
         if folder is None or not trainer.is_global_zero:
             return
-        folder.mkdir(parents=True, exist_ok=True)
-        unfinished = Path(tempfile.mkdtemp(dir=folder, prefix=".student-"))
-        dtype = getattr(torch, self.dtype)
-        weights = {name: tensor.detach().cpu().to(dtype) for name, tensor in pl_module.student.state_dict().items()}
-        pl_module.student.save_pretrained(unfinished, state_dict=weights)
-        trainer.datamodule.tokenizer.save_pretrained(unfinished)  # type: ignore[attr-defined]
-        unfinished.chmod(0o755)
+        student = copy.deepcopy(pl_module.student).to("cpu", getattr(torch, self.dtype))
         target = folder / "student"
-        if target.exists():
+        if (target / "config.json").exists():  # an earlier result of this run, which is going on in its folder
             shutil.rmtree(target)
-        unfinished.rename(target)
+        with new_folder(target) as unfinished:
+            student.save_pretrained(unfinished)
+            trainer.datamodule.tokenizer.save_pretrained(unfinished)  # type: ignore[attr-defined]

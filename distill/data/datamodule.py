@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import partial
+from functools import cached_property, partial
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -109,10 +109,12 @@ class SquadDataModule(L.LightningDataModule):
         for name, value in (("batch_size", batch_size), ("eval_batch_size", eval_batch_size)):
             if value < 1:
                 raise UserError(f"data.{name} must be at least 1, not {value}")
+        if train_files and not validation_files and dataset == EMBEDDED:
+            raise UserError("data.train_files without data.validation_files would be scored on the embedded set; name both")
         if num_workers < 0:
             raise UserError(f"data.num_workers must be at least 0, not {num_workers}")
 
-    @property
+    @cached_property
     def tokenizer(self) -> PreTrainedTokenizerBase:
         """The tokenizer that cuts the text."""
         return load_tokenizer(self.tokenizer_source)
@@ -171,7 +173,7 @@ class SquadDataModule(L.LightningDataModule):
         }
 
     def _source(self, split: str) -> str:
-        files = self.files[split]
+        files = self.files[split] or (self.files["validation"] if split == "test" else None)
         return ", ".join(Path(file).name for file in files) if files else str(self.dataset)
 
     def _load(self, split: str) -> None:
@@ -192,6 +194,7 @@ class SquadDataModule(L.LightningDataModule):
         self._windows[split] = WindowDataset(table, examples, tokenizer, self.max_length, split != "train")
         cut, unreachable = (count_flagged(table, flag) for flag in ("question_truncated", "answer_unreachable"))
         self._counts[split] = {**report.as_dict(), "questions_truncated": cut, "answers_unreachable": unreachable}
+        rank_zero_info("%s: %s", split, self._source(split))
         for line in report.describe():
             rank_zero_info("%s: %s", split, line)
         if cut:

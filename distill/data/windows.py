@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import shutil
-import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,6 +16,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 from transformers import PreTrainedTokenizerBase
 
+from distill.files import new_folder
 from distill.types import Batch, Example, Window
 
 #: Raised whenever the columns of a cached table change their meaning, so that older caches are not read.
@@ -30,7 +28,8 @@ LENGTH_MULTIPLE = 32
 
 def fingerprint(examples: Sequence[Example], tokenizer: PreTrainedTokenizerBase, settings: dict[str, Any]) -> str:
     """Return a hash of everything that windows depend on: the texts, the tokenizer and the window settings."""
-    digest = hashlib.sha256(json.dumps([CACHE_VERSION, settings], sort_keys=True).encode())
+    versions = [CACHE_VERSION, tokenizer.model_input_names, tokenizer.padding_side, settings]
+    digest = hashlib.sha256(json.dumps(versions, sort_keys=True).encode())
     # Truncation and padding are settings of the latest call, not of the tokenizer.
     backend = {**json.loads(tokenizer.backend_tokenizer.to_str()), "truncation": None, "padding": None}
     digest.update(json.dumps(backend, sort_keys=True).encode())
@@ -73,14 +72,12 @@ def cached_windows(
                 load_from_cache_file=False,
                 keep_in_memory=True,
             )
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".windows-"))
-        with _no_progress_bars():
-            windows.save_to_disk(str(unfinished))
         try:
-            os.replace(unfinished, folder)
-        except OSError:  # another process was faster and its table is the same
-            shutil.rmtree(unfinished)
+            with _no_progress_bars(), new_folder(folder) as unfinished:
+                windows.save_to_disk(str(unfinished))
+        except OSError:
+            if not folder.exists():  # else another process was faster, and its table is the same
+                raise
     return datasets.load_from_disk(str(folder))
 
 

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from huggingface_hub.errors import StrictDataclassError
+from safetensors import SafetensorError
 from transformers import AutoConfig, AutoTokenizer, PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from distill.tasks.base import Task
@@ -14,6 +16,12 @@ from distill.types import UserError
 
 #: The name that stands for the teacher that the package carries.
 EMBEDDED = "embedded"
+
+#: Families whose first position is the one behind the padding id.
+_POSITIONS_AFTER_PADDING = {
+    *("roberta", "roberta-prelayernorm", "xlm-roberta", "xlm-roberta-xl", "camembert", "longformer"),
+    *("mpnet", "data2vec-text", "esm"),
+}
 
 #: Sentence on which two tokenizers must agree piece by piece: accents, inverted marks, digits, a rare word.
 _PROBE = "¿En qué año nació la señora Güell, autora de «Pingüinos», 1.897 ó 1902?"
@@ -42,18 +50,52 @@ def load_tokenizer(source: str) -> PreTrainedTokenizerBase:
         UserError: If there is none, or it is not a fast tokenizer (offsets are needed to find answers).
     """
     tokenizer = _from_pretrained(AutoTokenizer, source, "a tokenizer")
+    if tokenizer.is_fast and len(tokenizer) <= len(tokenizer.all_special_ids):
+        raise UserError(f"{source}: no folder with a tokenizer: it has no pieces; add its tokenizer.json")
     if not tokenizer.is_fast:
         raise UserError(f"{source}: a fast tokenizer is needed (this one gives no offsets); add its tokenizer.json")
     return tokenizer
 
 
-def load_frozen(task: Task, source: str, dtype: str = "float32") -> PreTrainedModel:
-    """Load a model with the task's head in eval mode, without gradients, in the given precision."""
-    folder = resolve_source(source)
+def load_model(
+    task: Task, source: str, role: str, dtype: str = "float32", config: PreTrainedConfig | None = None
+) -> tuple[PreTrainedModel, list[str]]:
+    """Load a model with the task's head; return it with the names of weights that ``source`` lacks.
+
+    Args:
+        task: What the head predicts.
+        source: Folder, hub name or ``embedded``.
+        role: Who it is, for messages: ``student``, ``teacher``, ``model``.
+        dtype: Precision of the weights in memory.
+        config: Replaces the configuration that lies beside the weights.
+
+    Raises:
+        UserError: If the weights cannot be read or do not fit the configuration.
+    """
+    settings = {} if config is None else {"config": config}
     try:
-        model = task.load_model(folder, dtype=getattr(torch, dtype))
-    except (OSError, ValueError, RuntimeError) as error:
-        raise UserError(f"teacher {source}: cannot be loaded with a {task.name} head: {_first_line(error)}") from error
+        # Lightning builds models under the device's context, which transformers would take for a wish to split them.
+        with torch.device("cpu"):
+            model, info = task.load_model(
+                resolve_source(source), dtype=getattr(torch, dtype), output_loading_info=True, **settings
+            )
+    except (OSError, ValueError, RuntimeError, SafetensorError, StrictDataclassError) as error:
+        raise UserError(f"{role} {source}: cannot be loaded with a {task.name} head: {first_line(error)}") from error
+    return model, sorted(info["missing_keys"])
+
+
+def load_frozen(task: Task, source: str, dtype: str = "float32") -> PreTrainedModel:
+    """Load a teacher in eval mode, without gradients, in the given precision.
+
+    Raises:
+        UserError: If it cannot be loaded, or some of its weights would be random, as a missing head's would.
+    """
+    model, missing = load_model(task, source, "teacher", dtype)
+    if missing:
+        raise UserError(
+            f"teacher {source}: it has no weights for {', '.join(missing[:3])}; is it a {task.name} model? "
+            "fine-tune it first, see configs/teacher.yaml"
+        )
     return freeze(model)
 
 
@@ -83,21 +125,50 @@ def check_same_tokenizer(student: PreTrainedTokenizerBase, teacher: PreTrainedTo
         )
 
 
-def max_positions(config: PreTrainedConfig) -> int:
-    """Return how many tokens a model can take at most; RoBERTa's family loses two places to its padding offset."""
-    limit = int(config.max_position_embeddings)
-    pad_offset = config.model_type in {"roberta", "xlm-roberta", "camembert", "longformer"}
-    return limit - (int(config.pad_token_id) + 1 if pad_offset else 0)
+def max_positions(config: PreTrainedConfig) -> int | None:
+    """Return how many tokens a model can take at most, or None where there is no limit.
+
+    RoBERTa's family counts positions from behind its padding id and loses as many places.
+    """
+    limit = getattr(config, "max_position_embeddings", None)
+    if limit is None or limit < 1:
+        return None
+    return int(limit) - (int(config.pad_token_id) + 1 if config.model_type in _POSITIONS_AFTER_PADDING else 0)
+
+
+def check_length(length: int, config: PreTrainedConfig, role: str) -> None:
+    """Check that a model can take windows of ``length`` tokens.
+
+    Raises:
+        UserError: If it has fewer positions.
+    """
+    limit = max_positions(config)
+    if limit is not None and length > limit:
+        raise UserError(f"data.max_length {length} is more than the {role}'s {limit} positions")
+
+
+def check_vocabulary(tokenizer: PreTrainedTokenizerBase, config: PreTrainedConfig, role: str) -> None:
+    """Check that a model has an embedding for every piece of a tokenizer.
+
+    Raises:
+        UserError: If it has fewer.
+    """
+    if len(tokenizer) > config.vocab_size:
+        raise UserError(
+            f"the tokenizer has {len(tokenizer)} pieces and the {role} embeddings for {config.vocab_size}: "
+            "they do not belong together"
+        )
 
 
 def _from_pretrained(loader: Any, source: str, what: str) -> Any:
     folder = resolve_source(source)
     try:
         return loader.from_pretrained(folder)
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, StrictDataclassError) as error:
         kind = "folder" if Path(folder).exists() else "folder or reachable hub model"
-        raise UserError(f"{source}: no {kind} with {what}: {_first_line(error)}") from error
+        raise UserError(f"{source}: no {kind} with {what}: {first_line(error)}") from error
 
 
-def _first_line(error: BaseException) -> str:
+def first_line(error: BaseException) -> str:
+    """Return the first line of an error's message, or its name where it has none."""
     return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -11,6 +9,7 @@ from tokenizers import ByteLevelBPETokenizer
 from tokenizers.processors import RobertaProcessing
 from transformers import PreTrainedTokenizerFast
 
+from distill.files import new_folder
 from distill.tasks.question_answering.reading import read_examples
 from distill.types import UserError
 
@@ -67,11 +66,8 @@ def train_from_files(files: list[str], output: str, vocab_size: int = 4000) -> N
     examples, _ = read_examples(files)
     texts = dict.fromkeys(text for example in examples for text in (example.context, example.question))
     tokenizer = train_tokenizer(texts, vocab_size)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = Path(tempfile.mkdtemp(dir=target.parent, prefix=".tokenizer-"))
-    tokenizer.save_pretrained(unfinished)
-    unfinished.chmod(0o755)
-    shutil.move(unfinished, target)
+    with new_folder(target) as unfinished:
+        tokenizer.save_pretrained(unfinished)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +60,11 @@ class TaskModule(L.LightningModule):
         """The frozen teacher, where the module has one."""
         return None
 
+    @property
+    def starts_at_random(self) -> bool:
+        """Whether the student has only random weights until it is trained or a checkpoint is loaded."""
+        return True
+
     def check(self, max_length: int) -> None:
         """Check everything that can be checked before weights or data are loaded.
 
@@ -72,8 +78,25 @@ class TaskModule(L.LightningModule):
         trainable = [parameter for parameter in self.parameters() if parameter.requires_grad]
         decayed = [parameter for parameter in trainable if parameter.ndim > 1]
         spared = [parameter for parameter in trainable if parameter.ndim <= 1]
-        optimizer = self.make_optimizer([{"params": decayed}, {"params": spared, "weight_decay": 0.0}])
-        return optimizer
+        return self.make_optimizer([{"params": decayed}, {"params": spared, "weight_decay": 0.0}])
+
+    def configure_gradient_clipping(
+        self,
+        optimizer: torch.optim.Optimizer,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """Clip gradients, fused optimizers included.
+
+        Lightning refuses those under mixed precision, since they undo loss scaling only inside their step; but only
+        float16 scales losses, and there we leave the refusal to Lightning.
+        """
+        scales_losses = getattr(self.trainer.precision_plugin, "scaler", None) is not None
+        if gradient_clip_val is None or scales_losses or gradient_clip_algorithm == "value":
+            self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
+            return
+        parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+        torch.nn.utils.clip_grad_norm_(parameters, gradient_clip_val)
 
     def compute_terms(self, batch: Batch, weights: Mapping[str, float], temperature: float) -> tuple[Tensor, Any]:
         """Return the weighted objective of a batch, (), and the raw mean of each active term."""
@@ -94,26 +117,26 @@ class TaskModule(L.LightningModule):
 
     def evaluate(self, model: PreTrainedModel, dataloader: DataLoader[Batch]) -> EvaluationResult:
         """Score a model (student, teacher, baseline) over an evaluation set, on every process together."""
-        evaluation = self.task.evaluation(_examples(dataloader))
+        evaluation = self._start(dataloader)
         was_training = model.training
         model.eval().to(self.device)
         with torch.inference_mode(), self.trainer.precision_plugin.val_step_context():
-            for batch in dataloader:
+            for batch in islice(dataloader, 1 if self.trainer.fast_dev_run else None):
                 self._score(model, batch.to(self.device), evaluation)
         model.train(was_training)
         return evaluation.compute()
 
     def on_validation_epoch_start(self) -> None:
         """Start a new evaluation."""
-        self._evaluation = self.task.evaluation(_examples(self.trainer.val_dataloaders))
+        self._evaluation = self._start(self.trainer.val_dataloaders)
 
     def on_test_epoch_start(self) -> None:
         """Start a new evaluation."""
-        self._evaluation = self.task.evaluation(_examples(self.trainer.test_dataloaders))
+        self._evaluation = self._start(self.trainer.test_dataloaders)
 
     def on_predict_epoch_start(self) -> None:
         """Start a new evaluation, of which only the predictions are of use."""
-        self._evaluation = self.task.evaluation(_examples(self.trainer.predict_dataloaders))
+        self._evaluation = self._start(self.trainer.predict_dataloaders)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Add the student's answers for one batch."""
@@ -150,6 +173,11 @@ class TaskModule(L.LightningModule):
         }
         self.student.load_state_dict(weights, strict=True)
 
+    def _start(self, dataloader: Any) -> Evaluation:
+        limits = (self.trainer.limit_val_batches, self.trainer.limit_test_batches, self.trainer.limit_predict_batches)
+        is_trial = bool(self.trainer.fast_dev_run) or any(limit != 1.0 for limit in limits)
+        return self.task.evaluation(dataloader.dataset.examples, partial=is_trial)
+
     def _score(self, model: PreTrainedModel, batch: Batch, evaluation: Evaluation | None) -> None:
         assert evaluation is not None
         evaluation.update(self.task.logits(model(**batch.inputs)), batch)
@@ -163,6 +191,3 @@ class TaskModule(L.LightningModule):
             # Already equal on every process, so nothing is left to reduce.
             self.log(f"{prefix}/{name}", value, prog_bar=name in shown, rank_zero_only=False)
 
-
-def _examples(dataloader: Any) -> Any:
-    return dataloader.dataset.examples

@@ -7,6 +7,7 @@ from typing import Literal
 
 import torch
 from lightning.pytorch.cli import OptimizerCallable
+from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
 from transformers import PreTrainedConfig, PreTrainedModel
 
@@ -18,17 +19,18 @@ from distill.losses.logits import LabelLoss, LogitLoss
 from distill.models.layer_map import resolve_layer_map
 from distill.models.loading import (
     EMBEDDED,
+    check_length,
     check_same_tokenizer,
+    check_vocabulary,
     load_config,
     load_frozen,
     load_tokenizer,
-    max_positions,
 )
 from distill.models.recording import Recorder, model_shape
-from distill.models.student import RANDOM, Student
+from distill.models.student import Student
 from distill.modules.base import TaskModule
 from distill.tasks.base import Task
-from distill.types import Batch, LayerMap, UserError
+from distill.types import Batch, LayerMap
 
 
 def default_losses() -> dict[str, DistillationLoss]:
@@ -78,12 +80,18 @@ class DistillationModule(TaskModule):
         self.layer_map: LayerMap | None = None
         # A tuple hides the teacher from nn.Module, which would register it and so save, train and convert it.
         self._teacher: tuple[PreTrainedModel, ...] = ()
-        self._recorders: tuple[Recorder, Recorder]
+        self._student_recorder: Recorder | None = None
+        self._teacher_recorder: Recorder | None = None
 
     @property
     def teacher(self) -> PreTrainedModel | None:
         """The frozen teacher; None before the models are loaded."""
         return self._teacher[0] if self._teacher else None
+
+    @property
+    def starts_at_random(self) -> bool:
+        """Whether the student starts from no folder."""
+        return self.student_settings.starts_at_random
 
     def check(self, max_length: int) -> None:
         """Check sizes, layer map, losses and tokenizers from the configurations alone.
@@ -95,23 +103,23 @@ class DistillationModule(TaskModule):
         student = self.student_settings.config(teacher)
         self._bind(student, teacher)
         teacher_tokenizer = load_tokenizer(self.teacher_source)
-        if self.student_settings.init != RANDOM:
+        if not self.starts_at_random:
             check_same_tokenizer(load_tokenizer(self.student_settings.init), teacher_tokenizer)
         for role, config in (("student", student), ("teacher", teacher)):
-            if max_length > max_positions(config):
-                raise UserError(
-                    f"data.max_length {max_length} is more than the {role}'s {max_positions(config)} positions"
-                )
+            check_length(max_length, config, role)
+            check_vocabulary(teacher_tokenizer, config, role)
 
     def configure_model(self) -> None:
-        """Load the teacher, build the student and the learned parts of the losses; once."""
-        if self._teacher:
-            return
-        self._teacher = (load_frozen(self.task, self.teacher_source, self.teacher_dtype),)
-        teacher_config: PreTrainedConfig = self._teacher[0].config
-        self.student = self.student_settings.build(self.task, teacher_config)
-        self._bind(self.student.config, teacher_config)
-        self._recorders = Recorder(self.student), Recorder(self._teacher[0])
+        """Build the student and the learned parts of the losses, and load the teacher if it is to teach; once."""
+        if self._student_recorder is None:
+            teacher_config = load_config(self.teacher_source)
+            self.student = self.student_settings.build(self.task, teacher_config)
+            self._bind(self.student.config, teacher_config)
+            self._student_recorder = Recorder(self.student)
+        is_evaluation = self._trainer is not None and self._trainer.state.fn != TrainerFn.FITTING
+        if not self._teacher and not is_evaluation:
+            self._teacher = (load_frozen(self.task, self.teacher_source, self.teacher_dtype),)
+            self._teacher_recorder = Recorder(self._teacher[0])
 
     def on_fit_start(self) -> None:
         """Bring the teacher, which Lightning does not know, to the student's device."""
@@ -122,12 +130,13 @@ class DistillationModule(TaskModule):
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the weighted objective of a batch, (), and the raw mean of each active term."""
         student_plan, teacher_plan = self.objective.plans(weights)
-        student_recorder, teacher_recorder = self._recorders
-        student = student_recorder.record(batch.inputs, student_plan, self.task.logits)
+        assert self._student_recorder is not None
+        student = self._student_recorder.record(batch.inputs, student_plan, self.task.logits)
         teacher = None
         if teacher_plan is not None:
+            assert self._teacher_recorder is not None
             with torch.no_grad():
-                teacher = teacher_recorder.record(batch.inputs, teacher_plan, self.task.logits)
+                teacher = self._teacher_recorder.record(batch.inputs, teacher_plan, self.task.logits)
         value = self.objective(student, teacher, batch, weights, temperature)
         return value.total, value.terms
 

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from lightning.pytorch.cli import OptimizerCallable
+from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
-from transformers import AutoConfig, PreTrainedConfig
+from transformers import PreTrainedConfig
 
 from distill.losses.base import DistillationLoss
 from distill.losses.logits import LabelLoss
-from distill.models.loading import load_config, load_tokenizer, max_positions, resolve_source
+from distill.models.architecture import build_config
+from distill.models.initialisation import initialise_mimetic
+from distill.models.loading import check_length, check_vocabulary, load_config, load_model, load_tokenizer
 from distill.models.recording import Recorder, model_shape
+from distill.models.student import MIMETIC
 from distill.modules.base import TaskModule
 from distill.tasks.base import Task
 from distill.types import Batch, UserError
@@ -25,6 +29,7 @@ class QuestionAnsweringModule(TaskModule):
     Args:
         model: Folder or hub name that the weights start from; leave it out to start from random weights.
         architecture: For random weights, the transformers configuration: ``model_type`` and its sizes.
+        init: How random weights are drawn: all alike, or ``mimetic``, with attention started on likeness and nearness.
         tokenizer: Folder or hub name of the tokenizer; the model's own when left out.
         losses: Named terms that stages may weight; ``labels`` alone when left out.
         task: What is predicted; extractive question answering when left out.
@@ -38,6 +43,7 @@ class QuestionAnsweringModule(TaskModule):
         self,
         model: str | None = None,
         architecture: dict[str, Any] | None = None,
+        init: Literal["random", "mimetic"] = "random",
         tokenizer: str | None = None,
         losses: dict[str, DistillationLoss] | None = None,
         task: Task | None = None,
@@ -50,24 +56,39 @@ class QuestionAnsweringModule(TaskModule):
             raise UserError("model.init_args: random weights need architecture.model_type and a tokenizer")
         self.model_source = model
         self.architecture = architecture
+        self.init = init
         self.tokenizer_source = tokenizer if tokenizer is not None else model
         self._recorder: Recorder | None = None
+        self._is_bound = False
+
+    @property
+    def starts_at_random(self) -> bool:
+        """Whether there is no pretrained model to start from."""
+        return self.model_source is None
 
     def check(self, max_length: int) -> None:
         """Check that configuration, tokenizer and ``max_length`` fit, before weights or data are loaded."""
-        limit = max_positions(self._config())
-        if max_length > limit:
-            raise UserError(f"data.max_length {max_length} is more than the model's {limit} positions")
+        assert self.tokenizer_source is not None
+        config = self._config()
+        check_length(max_length, config, "model")
+        check_vocabulary(load_tokenizer(self.tokenizer_source), config, "model")
+        self._bind(config)
 
     def configure_model(self) -> None:
         """Load or build the model; once."""
         if self._recorder is not None:
             return
+        config = self._config()
         if self.model_source is not None:
-            self.student = self.task.load_model(resolve_source(self.model_source)).train()
+            self.student, missing = load_model(self.task, self.model_source, "model")
+            if missing:
+                rank_zero_info("%s starts at random, since %s lacks it", ", ".join(missing), self.model_source)
         else:
-            self.student = self.task.build_model(self._config()).train()
-        self.objective.bind(model_shape(self.student), None, None, self.task)
+            self.student = self.task.build_model(config)
+            if self.init == MIMETIC:
+                initialise_mimetic(self.student)
+        self.student.train()
+        self._bind(config)
         self._recorder = Recorder(self.student)
 
     def compute_terms(
@@ -80,21 +101,15 @@ class QuestionAnsweringModule(TaskModule):
         value = self.objective(student, None, batch, weights, temperature)
         return value.total, value.terms
 
+    def _bind(self, config: PreTrainedConfig) -> None:
+        """Settle the learned parts of the losses, once."""
+        if not self._is_bound:
+            self.objective.bind(model_shape(config), None, None, self.task)
+            self._is_bound = True
+
     def _config(self) -> PreTrainedConfig:
         if self.model_source is not None:
             return load_config(self.model_source)
         assert self.architecture is not None
         assert self.tokenizer_source is not None
-        tokenizer = load_tokenizer(self.tokenizer_source)
-        sizes = {key: value for key, value in self.architecture.items() if key != "model_type"}
-        try:
-            return AutoConfig.for_model(
-                self.architecture["model_type"],
-                vocab_size=len(tokenizer),
-                pad_token_id=tokenizer.pad_token_id,
-                bos_token_id=tokenizer.bos_token_id,
-                eos_token_id=tokenizer.eos_token_id,
-                **sizes,
-            )
-        except ValueError as error:
-            raise UserError(f"model.architecture: {str(error).splitlines()[0]}") from error
+        return build_config(self.architecture, load_tokenizer(self.tokenizer_source))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import re
 import shlex
 import shutil
 import subprocess
@@ -13,6 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
+
+#: An absolute path inside an argument, also within a list or a mapping.
+_ABSOLUTE_PATH = re.compile(r"(?<![^=\s\[{,'\":])/[^\s,\]}'\"]+")
 
 _PACKAGES = ("torch", "lightning", "transformers", "datasets", "torchmetrics", "distill")
 
@@ -87,12 +91,13 @@ def command_line(argv: Sequence[str]) -> str:
 
 
 def _hide_folder(argument: str) -> str:
-    option, equals, value = argument.rpartition("=")
-    path = Path(value)
-    if not path.is_absolute():
-        return argument
     here = Path.cwd()
-    return f"{option}{equals}{path.relative_to(here) if path.is_relative_to(here) else path.name}"
+
+    def shorten(match: re.Match[str]) -> str:
+        path = Path(match[0])
+        return str(path.relative_to(here)) if path.is_relative_to(here) else path.name
+
+    return _ABSOLUTE_PATH.sub(shorten, argument)
 
 
 def _git(folder: Path, *arguments: str) -> str | None:

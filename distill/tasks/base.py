@@ -50,8 +50,6 @@ class Task(ABC):
 
     #: Short name used in logs and reports.
     name: str
-    #: The key of :attr:`EvaluationResult.scores` by which checkpoints are chosen.
-    main_score: str
 
     @abstractmethod
     def load_model(self, folder: str, **kwargs: Any) -> PreTrainedModel:
@@ -74,5 +72,5 @@ class Task(ABC):
         """Return the right class of every row, (N,) int64."""
 
     @abstractmethod
-    def evaluation(self, examples: Sequence[Example]) -> Evaluation:
-        """Start an evaluation over ``examples``."""
+    def evaluation(self, examples: Sequence[Example], partial: bool = False) -> Evaluation:
+        """Start an evaluation over ``examples``; with ``partial`` some of them may never come, as in trial runs."""

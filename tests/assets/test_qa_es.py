@@ -128,7 +128,6 @@ def test_cheap_tricks_fail_on_dev(splits: dict[str, dict[str, Any]]) -> None:
     dev = splits["dev"]
     for predictor in (baselines.overlap, baselines.overlap_sentence, baselines.first_of_type):
         assert baselines.mean_f1(dev, baselines.predict(dev, predictor)) < 40
-    assert baselines.sentence_recall(dev) < 40
 
 
 def test_mean_f1_rewards_the_right_answers(splits: dict[str, dict[str, Any]]) -> None:

@@ -7,7 +7,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from distill.reporting.files import run_folder, write_json
+from distill.files import write_json
+from distill.reporting.files import run_folder
 
 
 def test_json_is_readable_and_leaves_no_temporary_file(tmp_path):

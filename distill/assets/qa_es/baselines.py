@@ -9,10 +9,13 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from importlib.resources import files
 from typing import Any
+
+from distill.metrics.normalize import normalize_mlqa
+from distill.metrics.squad import f1
 
 WORD = re.compile(r"\w+")
 SENTENCE_END = re.compile(r"(?<=\.) (?=[^a-z])")
@@ -86,19 +89,13 @@ def predict(dataset: Mapping[str, Any], predictor: Predictor) -> dict[str, str]:
     }
 
 
-def token_f1(prediction: str, reference: str) -> float:
-    """Return the F1 in [0, 1] of the bags of lower-cased words, as in SQuAD; two empty texts agree."""
-    predicted, expected = (WORD.findall(text.lower()) for text in (prediction, reference))
-    if not predicted or not expected:
-        return float(predicted == expected)
-    num_shared = (Counter(predicted) & Counter(expected)).total()
-    return 2 * num_shared / (len(predicted) + len(expected))
-
-
 def mean_f1(dataset: Mapping[str, Any], predictions: Mapping[str, str]) -> float:
-    """Return the mean token F1 over all questions, in percent; an unanswerable question expects the empty string."""
+    """Return the mean F1 over all questions, in percent, by the metric that models are scored with."""
     qas = [qa for article in dataset["data"] for paragraph in article["paragraphs"] for qa in paragraph["qas"]]
-    scores = [token_f1(predictions[qa["id"]], qa["answers"][0]["text"] if qa["answers"] else "") for qa in qas]
+    normalize = partial(normalize_mlqa, language="es")
+    scores = [
+        f1(predictions[qa["id"]], [answer["text"] for answer in qa["answers"]] or [""], normalize) for qa in qas
+    ]
     return 100 * sum(scores) / len(scores)
 
 

@@ -12,7 +12,7 @@ from distill.assets.qa_es.lexicon import Split
 from distill.assets.qa_es.paragraphs import Entity, Fact, Paragraph
 
 MAX_ANSWERABLE = 6
-UNSEEN_SHARE = 0.25
+UNSEEN_SHARE = 0.15
 OF_NOBODY_SHARE = 0.7  # of the unanswerable questions ask for an attribute that the paragraph tells of nobody
 UNANSWERABLE_SHARE = 0.7  # of the paragraphs get one such question
 DESCRIPTION_SHARE = 0.12  # of the questions about an entity with a describing fact, so about 5 % of all

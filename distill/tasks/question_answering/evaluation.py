@@ -25,6 +25,7 @@ class QuestionAnsweringEvaluation(Evaluation):
         n_best: How many candidate spans to keep per window and per question.
         max_answer_length: Longest answer in tokens.
         null_threshold: How much better "no answer" must score to be chosen; None: never.
+        partial: Whether questions may be left without windows, as in trial runs; they are then not scored.
 
     Raises:
         UserError: If a question identifier is used twice.
@@ -37,7 +38,9 @@ class QuestionAnsweringEvaluation(Evaluation):
         n_best: int = 20,
         max_answer_length: int = 30,
         null_threshold: float | None = 0.0,
+        partial: bool = False,
     ) -> None:
+        self.partial = partial
         self.examples = {example.question_id: example for example in examples}
         if len(self.examples) < len(examples):
             raise UserError(f"{len(examples) - len(self.examples)} question ids are used twice: make ids unique")
@@ -63,17 +66,17 @@ class QuestionAnsweringEvaluation(Evaluation):
         if unknown:
             raise RuntimeError(f"question {min(unknown)!r} is not among the {len(self.examples)} to be scored")
         missing = [question_id for question_id in self.examples if question_id not in answers]
-        if missing:
+        if missing and not self.partial:
             raise UserError(
                 f"question {missing[0]!r} got no window ({len(missing)} of {len(self.examples)} questions did not): "
                 "score every window of the set"
             )
-        return {question_id: answers[question_id] for question_id in self.examples}
+        return {question_id: answers[question_id] for question_id in self.examples if question_id in answers}
 
     def compute(self) -> EvaluationResult:
         """Return the scores of :class:`~distill.metrics.squad.SquadMetric` and the answers; collective."""
         predictions = {question_id: answer.text for question_id, answer in self.answers().items()}
-        examples = self.examples.values()
+        examples = [self.examples[question_id] for question_id in predictions]
         tags = sorted({tag for example in examples for tag in example.tags})
         # Every process holds every answer by now, so sums must not be added up again over processes.
         metric = SquadMetric(self.language, tags, sync_on_compute=False)

@@ -31,7 +31,6 @@ class QuestionAnswering(Task):
     """
 
     name = "question_answering"
-    main_score = "f1"
 
     def __init__(
         self,
@@ -88,8 +87,8 @@ class QuestionAnswering(Task):
         """Return the right position of every row, (2B,) int64, in the order of :meth:`rows`."""
         return torch.stack((batch.labels["start_positions"], batch.labels["end_positions"]), dim=1).reshape(-1)
 
-    def evaluation(self, examples: Sequence[Example]) -> QuestionAnsweringEvaluation:
+    def evaluation(self, examples: Sequence[Example], partial: bool = False) -> QuestionAnsweringEvaluation:
         """Start an evaluation over the questions."""
         return QuestionAnsweringEvaluation(
-            examples, self.language, self.n_best, self.max_answer_length, self.null_threshold
+            examples, self.language, self.n_best, self.max_answer_length, self.null_threshold, partial
         )
