@@ -62,10 +62,9 @@ class _BriefParser(LightningArgumentParser):
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """End with exit code 2 and our own message where there is one, else the essence of the parser's."""
-        cause: BaseException | None = ex
-        while cause is not None and not isinstance(cause, UserError):
-            cause = cause.__cause__ or cause.__context__
-        super().error(str(cause) if cause is not None else _essence(message), None)
+        mistake = _user_error(ex)
+        super().error(str(mistake) if mistake is not None else _essence(message), None)
+        raise AssertionError("the parser exits")
 
 
 class DistillCLI(LightningCLI):
@@ -97,12 +96,15 @@ class DistillCLI(LightningCLI):
         parser.link_arguments("seed_everything", "data.init_args.seed", compute_fn=int)
 
     def instantiate_classes(self) -> None:
-        """Build module, data module and trainer; what they refuse ends with exit code 2, before data and weights load."""
+        """Build module, data module and trainer; what they refuse ends with exit code 2 before anything loads."""
         try:
             super().instantiate_classes()
             self._check()
-        except (UserError, MisconfigurationException) as error:
-            self.parser.error(first_line(error))
+        except (ValueError, MisconfigurationException) as error:
+            mistake = _user_error(error) or (error if isinstance(error, MisconfigurationException) else None)
+            if mistake is None:
+                raise
+            self.parser.error(first_line(mistake))
 
     def instantiate_trainer(self, **kwargs: Any) -> L.Trainer:
         """Build the trainer, with the stage in its progress bar unless bars are off."""
@@ -128,7 +130,7 @@ class DistillCLI(LightningCLI):
         """
         settings = self.config_init[self.subcommand]
         logger = self.trainer.logger
-        if logger is not None and not isinstance(logger, CSVLogger):
+        if logger is not None and not self.trainer.fast_dev_run and not isinstance(logger, CSVLogger):
             raise UserError("trainer.logger: list a CSVLogger first; its folder is where the run's files go")
         if self.subcommand == "fit":
             settings.schedule.check(list(self.model.objective.terms))
@@ -151,6 +153,13 @@ def _several_processes(trainer_config: Mapping[str, Any]) -> bool:
     return count > 1 or (trainer_config.get("num_nodes") or 1) > 1
 
 
+def _user_error(error: BaseException | None) -> UserError | None:
+    """Return the mistake that an error goes back to; the parser wraps what constructors raise."""
+    while error is not None and not isinstance(error, UserError):
+        error = error.__cause__ or error.__context__
+    return error
+
+
 def _essence(message: str) -> str:
     """Return the parser's message without the alternatives that were never meant and the echo of the whole value.
 
@@ -164,7 +173,7 @@ def _essence(message: str) -> str:
 
 def _tokenizer_of(model: Namespace) -> str:
     """Return where the model's tokenizer lies: its own setting, else beside the teacher or the model itself."""
-    settings = model.get("init_args") or Namespace()
+    settings = model.get("init_args") or {}
     named = (settings.get(name) for name in ("tokenizer", "teacher", "model"))
     return next((str(source) for source in named if source), EMBEDDED)
 

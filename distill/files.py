@@ -30,18 +30,28 @@ def write_text(path: Path, text: str) -> None:
 
 
 @contextmanager
-def new_folder(target: Path) -> Iterator[Path]:
+def new_folder(target: Path, replace: bool = False) -> Iterator[Path]:
     """Yield an empty folder beside ``target`` that takes its place when the block ends well, and is removed otherwise.
 
+    Args:
+        target: Where the folder belongs.
+        replace: Whether an older folder there gives way; until then it stays as it is.
+
     Raises:
-        OSError: When the block ends, if ``target`` exists by then and is not an empty folder.
+        OSError: When the block ends, if ``target`` exists by then, is not an empty folder, and is not to be replaced.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     partial = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}."))
     try:
         partial.chmod(0o755)
         yield partial
-        partial.replace(target)
+        if replace and target.exists():
+            older = partial.with_name(f"{partial.name}.older")
+            target.replace(older)
+            partial.replace(target)
+            shutil.rmtree(older)
+        else:
+            partial.replace(target)
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
         raise

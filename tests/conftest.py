@@ -10,6 +10,7 @@ os.environ.update(HF_HUB_OFFLINE="1", WANDB_MODE="offline", TOKENIZERS_PARALLELI
 
 import pytest
 import torch
+import wandb
 from transformers import PreTrainedTokenizerFast, RobertaConfig, RobertaForQuestionAnswering
 
 from distill.models.tokenizer import train_tokenizer
@@ -48,10 +49,11 @@ def squad_document(num_paragraphs: int = 6, prefix: str = "q") -> dict:
 def _leave_no_trace(tmp_path, monkeypatch):
     """Runs write under the test's own folder, and random state does not leak between tests."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setenv("WANDB_DIR", str(tmp_path))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         yield
+    if wandb.run is not None:  # the next logger in this process would go on writing into it
+        wandb.finish()
 
 
 @pytest.fixture

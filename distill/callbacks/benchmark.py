@@ -11,10 +11,10 @@ import lightning as L
 import torch
 from lightning.pytorch.utilities import rank_zero_info
 
+from distill.files import write_json
 from distill.loggers import log_summary
 from distill.models.loading import max_positions
 from distill.reporting.environment import cpu_name, device_name
-from distill.files import write_json
 from distill.reporting.files import run_folder
 from distill.reporting.latency import Latency, in_dtype, measure_latency, num_threads, random_inputs
 from distill.reporting.size import num_parameters, size_bytes

@@ -15,6 +15,7 @@ from rich.console import Console
 from distill.callbacks.benchmark import LatencyBenchmark, reference_latency
 from distill.callbacks.checkpoints import BEST_RULE, BestInFinalStage, LastCheckpoint
 from distill.callbacks.stages import StageSchedule
+from distill.files import write_json
 from distill.loggers import log_summary
 from distill.reporting.comparison import (
     ModelFigures,
@@ -24,7 +25,6 @@ from distill.reporting.comparison import (
     scores_table,
 )
 from distill.reporting.environment import describe_environment
-from distill.files import write_json
 from distill.reporting.files import run_folder
 from distill.reporting.size import num_parameters, size_bytes
 from distill.tasks.base import EvaluationResult
@@ -44,8 +44,8 @@ class Report(L.Callback):
     ``LatencyBenchmark`` listed before it, writes ``report.json`` into the run's folder and logs the figures as
     ``report/...``; the table is printed when the fit is over. From then on the student holds the best weights.
 
-    After ``validate``, ``test`` and ``predict`` it writes the student's ``predictions.json`` (question id to answer text, the
-    official SQuAD form) into the run's folder and prints the scores, where there are references.
+    After ``validate``, ``test`` and ``predict`` it writes the student's ``predictions.json`` (question id to answer
+    text, the official SQuAD form) into the run's folder and prints the scores, where there are references.
 
     The callback saves nothing in checkpoints. A ``fast_dev_run`` writes no file and keeps no checkpoint; the table
     then shows the last weights and says so.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import shutil
 from typing import Any, Literal
 
 import lightning as L
@@ -32,9 +31,6 @@ class SaveStudent(L.Callback):
         if folder is None or not trainer.is_global_zero:
             return
         student = copy.deepcopy(pl_module.student).to("cpu", getattr(torch, self.dtype))
-        target = folder / "student"
-        if (target / "config.json").exists():  # an earlier result of this run, which is going on in its folder
-            shutil.rmtree(target)
-        with new_folder(target) as unfinished:
+        with new_folder(folder / "student", replace=True) as unfinished:
             student.save_pretrained(unfinished)
             trainer.datamodule.tokenizer.save_pretrained(unfinished)  # type: ignore[attr-defined]

@@ -18,7 +18,8 @@ from distill.data.sampling import EvaluationSampler, TrainingSampler, evaluation
 from distill.data.windows import WindowDataset, cached_windows, fingerprint
 from distill.models.loading import EMBEDDED, load_tokenizer
 from distill.tasks.question_answering.hub import read_hub
-from distill.tasks.question_answering.reading import ReadingReport, read_examples
+from distill.tasks.question_answering.reading import read_examples
+from distill.tasks.question_answering.report import ReadingReport
 from distill.tasks.question_answering.windows import build_windows, check_lengths, count_flagged
 from distill.types import Batch, Example, UserError
 
@@ -110,7 +111,9 @@ class SquadDataModule(L.LightningDataModule):
             if value < 1:
                 raise UserError(f"data.{name} must be at least 1, not {value}")
         if train_files and not validation_files and dataset == EMBEDDED:
-            raise UserError("data.train_files without data.validation_files would be scored on the embedded set; name both")
+            raise UserError(
+                "data.train_files without data.validation_files would be scored on the embedded set; name both"
+            )
         if num_workers < 0:
             raise UserError(f"data.num_workers must be at least 0, not {num_workers}")
 

@@ -36,7 +36,7 @@ class RepetitionLoss(DistillationLoss):
     def __init__(self, layer: int = 1, num_heads: int = 2) -> None:
         super().__init__()
         if layer < 0 or num_heads < 1:
-            raise UserError(f"RepetitionLoss: layer must be 0 or more and num_heads 1 or more: got {layer}, {num_heads}")
+            raise UserError(f"RepetitionLoss: layer must be 0 or more, num_heads 1 or more: got {layer}, {num_heads}")
         self.layer = layer
         self.num_heads = num_heads
 

@@ -34,9 +34,7 @@ def initialise_mimetic(model: PreTrainedModel) -> PreTrainedModel:
         UserError: If the model family has no separate queries and keys or no table of positions.
     """
     config = model.config
-    positions = next(
-        (module for name, module in model.named_modules() if name.endswith("position_embeddings")), None
-    )
+    positions = next((module for name, module in model.named_modules() if name.endswith("position_embeddings")), None)
     pairs = [
         (getattr(module, query), getattr(module, key))
         for module in model.modules()
@@ -44,7 +42,7 @@ def initialise_mimetic(model: PreTrainedModel) -> PreTrainedModel:
         if isinstance(getattr(module, query, None), nn.Linear)
     ]
     if positions is None or len(pairs) != config.num_hidden_layers:
-        raise UserError(f"init mimetic: the family {config.model_type!r} has no queries and keys apart; use init random")
+        raise UserError(f"init mimetic: {config.model_type!r} models keep no queries and keys apart; use init random")
     head_width = config.hidden_size // config.num_attention_heads
     deviation = math.sqrt(SELF_SCORE / (config.hidden_size * math.sqrt(head_width)))
     with torch.no_grad():

@@ -93,7 +93,7 @@ def load_frozen(task: Task, source: str, dtype: str = "float32") -> PreTrainedMo
     model, missing = load_model(task, source, "teacher", dtype)
     if missing:
         raise UserError(
-            f"teacher {source}: it has no weights for {', '.join(missing[:3])}; is it a {task.name} model? "
+            f"teacher {source}: it has no weights for {', '.join(missing[:3])}; is its {task.name} head missing? "
             "fine-tune it first, see configs/teacher.yaml"
         )
     return freeze(model)

@@ -190,4 +190,3 @@ class TaskModule(L.LightningModule):
         for name, value in result.scores.items():
             # Already equal on every process, so nothing is left to reduce.
             self.log(f"{prefix}/{name}", value, prog_bar=name in shown, rank_zero_only=False)
-

@@ -65,7 +65,7 @@ def test_ids_are_unique_and_questions_unique_in_their_paragraph(splits: dict[str
 @pytest.mark.parametrize("split", ["train", "dev"])
 def test_texts_are_clean_spanish_of_the_promised_length(splits: dict[str, dict[str, Any]], split: str) -> None:
     for paragraph in paragraphs(splits[split]):
-        assert 55 <= len(paragraph["context"].split()) <= 105
+        assert 28 <= len(paragraph["context"].split()) <= 64
     text = text_of(splits[split])
     # No mark of the pattern language, missing contraction, doubled space or repeated full stop is left.
     assert re.search(r"[<>{}()]|\b(?:de|a) el\b|  |\.\.", text) is None
@@ -76,10 +76,11 @@ def test_no_invented_name_of_dev_occurs_in_train(splits: dict[str, dict[str, Any
     words = {split: set(WORD.findall(text_of(dataset))) for split, dataset in splits.items()}
     lists = read_yaml("lexicon.yaml")["names"]
     pools = {split: load_lexicon(split)._lists for split in ("train", "dev")}
+    drawn = {kind for kind in lists.keys() - {"title"} if words["dev"] & set(pools["dev"][kind])}
+    assert drawn >= {"surname", "toponym"}, "dev draws no names: the comparison would be empty"
     for kind in lists.keys() - {"title"}:
         assert not words["train"] & set(pools["dev"][kind]), kind
         assert not words["dev"] & set(pools["train"][kind]), kind
-        assert words["dev"] & set(pools["dev"][kind]), f"dev draws no {kind}: the comparison would be empty"
     titles = {split: set(re.findall(r"«[^»]+»", text_of(dataset))) for split, dataset in splits.items()}
     assert titles["dev"]
     assert not titles["dev"] & titles["train"]
@@ -96,13 +97,13 @@ def test_unseen_wordings_are_asked_in_dev_only(splits: dict[str, dict[str, Any]]
     assert len(unambiguous) > len(unseen) / 2
     assert not any("tags" in qa or qa["question"].startswith(unambiguous) for qa in qas(splits["train"]))
     tagged = [qa for qa in qas(splits["dev"]) if qa.get("tags") == ["unseen_wording"]]
-    assert 0.25 < len(tagged) / len(qas(splits["dev"])) < 0.35
+    assert 0.1 < len(tagged) / len(qas(splits["dev"])) < 0.2
 
 
 @pytest.mark.parametrize("split", ["train", "dev"])
-def test_a_sixth_of_the_questions_is_unanswerable(splits: dict[str, dict[str, Any]], split: str) -> None:
+def test_a_ninth_of_the_questions_is_unanswerable(splits: dict[str, dict[str, Any]], split: str) -> None:
     share = sum(qa["is_impossible"] for qa in qas(splits[split])) / len(qas(splits[split]))
-    assert 0.14 < share < 0.19
+    assert 0.09 < share < 0.14
 
 
 def test_answers_are_spread_over_the_context(splits: dict[str, dict[str, Any]]) -> None:

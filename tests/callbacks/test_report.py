@@ -5,11 +5,10 @@ from __future__ import annotations
 import json
 
 import pytest
-from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger
 
 from distill.callbacks.benchmark import LatencyBenchmark
-from distill.callbacks.checkpoints import BEST_RULE
+from distill.callbacks.checkpoints import BEST_RULE, BestInFinalStage, LastCheckpoint
 from distill.callbacks.report import NO_CHECKPOINT, Report
 from distill.callbacks.stages import StageSchedule
 from distill.stages import Stage
@@ -19,7 +18,7 @@ from .fakes import FakeData, FakeModule, tiny_trainer
 
 
 def best_checkpoint():
-    return ModelCheckpoint(monitor="val/f1", mode="max", filename="best", save_last=True)
+    return BestInFinalStage()
 
 
 def read(path):
@@ -34,7 +33,8 @@ def benchmark():
 def test_report_compares_the_best_student_with_the_teacher(tmp_path, capsys, benchmark):
     module = FakeModule()
     logger = CSVLogger(tmp_path, name="", version="run")
-    trainer = tiny_trainer(tmp_path, [benchmark, Report(), best_checkpoint()], logger=logger, enable_checkpointing=True)
+    callbacks = [benchmark, Report(), best_checkpoint(), LastCheckpoint()]
+    trainer = tiny_trainer(tmp_path, callbacks, logger=logger, enable_checkpointing=True)
     trainer.fit(module)
     report = read(tmp_path / "run" / "report.json")
     assert (report["student"]["f1"], report["teacher"]["f1"]) == (80.0, 95.0)

@@ -67,7 +67,12 @@ def test_distilbert_is_known_by_its_own_names():
 
 def test_family_that_shares_its_layers_is_refused():
     config = AlbertConfig(
-        vocab_size=60, num_hidden_layers=3, hidden_size=16, num_attention_heads=2, intermediate_size=16, embedding_size=8
+        vocab_size=60,
+        num_hidden_layers=3,
+        hidden_size=16,
+        num_attention_heads=2,
+        intermediate_size=16,
+        embedding_size=8,
     )
     with pytest.raises(UserError, match="albert"):
         initialise_mimetic(AlbertForQuestionAnswering(config))

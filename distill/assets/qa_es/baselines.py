@@ -93,9 +93,7 @@ def mean_f1(dataset: Mapping[str, Any], predictions: Mapping[str, str]) -> float
     """Return the mean F1 over all questions, in percent, by the metric that models are scored with."""
     qas = [qa for article in dataset["data"] for paragraph in article["paragraphs"] for qa in paragraph["qas"]]
     normalize = partial(normalize_mlqa, language="es")
-    scores = [
-        f1(predictions[qa["id"]], [answer["text"] for answer in qa["answers"]] or [""], normalize) for qa in qas
-    ]
+    scores = [f1(predictions[qa["id"]], [answer["text"] for answer in qa["answers"]] or [""], normalize) for qa in qas]
     return 100 * sum(scores) / len(scores)
 
 

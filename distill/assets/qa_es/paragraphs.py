@@ -62,7 +62,7 @@ def name_entity(naming: Naming, lexicon: Lexicon, rng: random.Random) -> Entity:
 
 
 def draw_facts(attributes: Sequence[Attribute], num_entities: int, lexicon: Lexicon, rng: random.Random) -> list[Fact]:
-    """Give each of a few attributes to one entity, and some also to a rival; other attributes bring answers of its type.
+    """Give each of a few attributes to one entity, some also to a rival; others bring answers of the same type.
 
     Every entity gets a fact.
     """

@@ -28,7 +28,7 @@ class Question:
 
 
 def ask(paragraph: Paragraph, split: Split, rng: random.Random) -> Iterator[Question]:
-    """Ask up to ``MAX_ANSWERABLE`` answerable questions and in most paragraphs one unanswerable one, in random order."""
+    """Ask up to ``MAX_ANSWERABLE`` answerable questions and mostly one unanswerable one, in random order."""
     facts = rng.sample(paragraph.facts, min(len(paragraph.facts), MAX_ANSWERABLE))
     asked: list[tuple[int, Attribute, str | None]] = [(fact.entity_index, fact.attribute, fact.value) for fact in facts]
     if rng.random() < UNANSWERABLE_SHARE:
