@@ -26,7 +26,6 @@ from distill.callbacks.report import Report
 from distill.callbacks.samples import SamplePredictions
 from distill.callbacks.saving import SaveStudent
 from distill.callbacks.stages import StageSchedule
-from distill.data.datamodule import SquadDataModule
 from distill.models.loading import EMBEDDED, first_line
 from distill.modules.base import TaskModule
 from distill.types import UserError
@@ -73,7 +72,7 @@ class DistillCLI(LightningCLI):
     def __init__(self, args: list[str] | None = None) -> None:
         super().__init__(
             TaskModule,
-            SquadDataModule,
+            L.LightningDataModule,
             subclass_mode_model=True,
             subclass_mode_data=True,
             save_config_callback=LoggedConfigCallback,

@@ -13,7 +13,7 @@ from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from rich.console import Console
 
 from distill.callbacks.benchmark import LatencyBenchmark, reference_latency
-from distill.callbacks.checkpoints import BEST_RULE, BestInFinalStage, LastCheckpoint
+from distill.callbacks.checkpoints import BestInFinalStage, LastCheckpoint, best_rule
 from distill.callbacks.stages import StageSchedule
 from distill.files import write_json
 from distill.loggers import log_summary
@@ -81,7 +81,7 @@ class Report(L.Callback):
         if not trainer.is_global_zero:
             return
         checkpoints = {
-            "rule": BEST_RULE if checkpoint is not None else NO_CHECKPOINT,
+            "rule": best_rule(pl_module.task) if checkpoint is not None else NO_CHECKPOINT,
             "best": {
                 "path": _relative(checkpoint, folder),
                 "step": _step(checkpoint) if checkpoint is not None else trainer.global_step,
@@ -146,6 +146,7 @@ class Report(L.Callback):
             },
             checkpoints=checkpoints,
             benchmark={**result["reference"], **result["environment"]} if result else None,
+            headline=module.task.headline,
         )
 
     def _finish_evaluation(self, trainer: L.Trainer, module: Any, title: str | None) -> None:
@@ -153,11 +154,11 @@ class Report(L.Callback):
         evaluation: EvaluationResult | None = module.last_evaluation
         if evaluation is None or not trainer.is_global_zero:
             return
-        if folder is not None:
+        if folder is not None and evaluation.predictions:
             write_json(folder / "predictions.json", dict(evaluation.predictions))
             rank_zero_info("wrote %s", folder / "predictions.json")
         if title is not None:
-            Console().print(scores_table(evaluation.scores, title))
+            Console().print(scores_table(evaluation.scores, title, module.task.headline))
 
 
 def find_callback(trainer: L.Trainer, kind: type[AnyCallback], before: L.Callback | None = None) -> AnyCallback | None:

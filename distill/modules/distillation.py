@@ -131,12 +131,12 @@ class DistillationModule(TaskModule):
         """Return the weighted objective of a batch, (), and the raw mean of each active term."""
         student_plan, teacher_plan = self.objective.plans(weights)
         assert self._student_recorder is not None
-        student = self._student_recorder.record(batch.inputs, student_plan, self.task.logits)
+        student = self.record(self._student_recorder, batch, student_plan)
         teacher = None
         if teacher_plan is not None:
             assert self._teacher_recorder is not None
             with torch.no_grad():
-                teacher = self._teacher_recorder.record(batch.inputs, teacher_plan, self.task.logits)
+                teacher = self.record(self._teacher_recorder, batch, teacher_plan)
         value = self.objective(student, teacher, batch, weights, temperature)
         return value.total, value.terms
 

@@ -18,6 +18,7 @@ from distill.reporting.comparison import (
     table_scores,
 )
 from distill.reporting.latency import Latency
+from distill.tasks.question_answering.task import QuestionAnswering
 
 SCORES = {
     "exact_match": 60.0,
@@ -30,13 +31,16 @@ SCORES = {
     "unseen_wording/f1": 55.0,
     "num_questions": 12.0,
 }
+HEADLINE = QuestionAnswering.headline
 STUDENT = ModelFigures(SCORES, 1_000, 4_000, Latency(2.0, 3.0, 500.0))
 TEACHER = ModelFigures({**SCORES, "exact_match": 80.0, "f1": 90.0}, 5_000, 20_000, Latency(8.0, 9.0, 125.0))
 POINT = {"batch_size": 1, "length": 384, "dtype": "float32"}
 
 
 def report(student=STUDENT, teacher=TEACHER, benchmark=POINT):
-    return build_report(student, teacher, [{"name": "logits"}], {"max_length": 384}, {"python": "3"}, {}, benchmark)
+    return build_report(
+        student, teacher, [{"name": "logits"}], {"max_length": 384}, {"python": "3"}, {}, benchmark, HEADLINE
+    )
 
 
 def render(table):
