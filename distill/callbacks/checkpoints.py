@@ -63,10 +63,11 @@ class BestInFinalStage(ModelCheckpoint):
     def setup(self, trainer: L.Trainer, pl_module: Any, stage: str) -> None:
         """Take the score, unless one was named, and its direction from the task."""
         super().setup(trainer, pl_module, stage)
-        self.monitor = self.monitor or f"val/{pl_module.task.main_score.name}"
+        self.monitor: str | None = self.monitor or f"val/{pl_module.task.main_score.name}"
         falling = {f"val/{score.name}" for score in pl_module.task.headline if not score.higher_is_better}
         if self.monitor in falling and self.mode == "max":
-            self.mode, self.kth_value = "min", torch.tensor(torch.inf)
+            self.mode: str = "min"
+            self.kth_value = torch.tensor(torch.inf)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on with the best score so far; Lightning alone would forget it when the resumed run has a new folder."""
