@@ -9,6 +9,7 @@ __version__ = "0.1.0"
 _PUBLIC = {
     "BestInFinalStage": "distill.callbacks.checkpoints",
     "DistillationModule": "distill.modules.distillation",
+    "LanguageCheck": "distill.text.language",
     "LastCheckpoint": "distill.callbacks.checkpoints",
     "LatencyBenchmark": "distill.callbacks.benchmark",
     "MaskedLanguage": "distill.tasks.masked_language.task",
@@ -21,8 +22,10 @@ _PUBLIC = {
     "SquadMetric": "distill.metrics.squad",
     "StageSchedule": "distill.callbacks.stages",
     "Student": "distill.models.student",
+    "TextDataModule": "distill.data.text",
     "UserError": "distill.types",
     "WandbRun": "distill.loggers",
+    "WholeWordMasking": "distill.text.masking",
 }
 
 __all__ = ["__version__", *_PUBLIC]
