@@ -23,6 +23,7 @@ _PUBLIC = {
     "StageSchedule": "distill.callbacks.stages",
     "Student": "distill.models.student",
     "TextDataModule": "distill.data.text",
+    "Throughput": "distill.callbacks.throughput",
     "UserError": "distill.types",
     "WandbRun": "distill.loggers",
     "WholeWordMasking": "distill.text.masking",

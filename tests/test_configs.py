@@ -31,7 +31,7 @@ def tiny(teacher_folder, squad_file, tmp_path, model: str) -> list[str]:
         f"--data.validation_files=[{squad_file}]",
         *("--data.max_length=64", "--data.doc_stride=8", "--data.max_question_length=24"),
         f"--data.cache_dir={tmp_path / 'cache'}",
-        *("--benchmark.lengths=[32]", "--benchmark.rounds=2", "--benchmark.warmup=0"),
+        *("--benchmark.lengths=[32]", "--benchmark.rounds=2", "--benchmark.warmup=0", "--throughput.peak_size=16"),
         *("--trainer.accelerator=cpu", "--trainer.enable_progress_bar=false"),
     ]
 

@@ -41,6 +41,7 @@ def build_report(
     checkpoints: Mapping[str, Any],
     benchmark: Mapping[str, Any] | None = None,
     headline: Sequence[Score] = (),
+    throughput: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Return the content of ``report.json``.
 
@@ -57,6 +58,7 @@ def build_report(
         checkpoints: The rule of choice, the best checkpoint and the last one.
         benchmark: The point that latencies were taken at and how, where they were.
         headline: The scores that each model's figures begin with, and whose retention is stated.
+        throughput: The rates of training, where they were measured.
     """
     return {
         "status": "finished",
@@ -75,6 +77,7 @@ def build_report(
         "stages": [dict(stage) for stage in stages],
         "data": dict(data),
         "benchmark": dict(benchmark) if benchmark else None,
+        "throughput": dict(throughput) if throughput else None,
         "environment": dict(environment),
     }
 

@@ -91,6 +91,10 @@ class Task(ABC):
         """
         return nullcontext()
 
+    def num_head_tokens(self, batch: Batch) -> Tensor:
+        """Return at how many tokens of a batch the head is needed, () int64: here at all real ones."""
+        return batch.attention_mask.sum()
+
     @abstractmethod
     def logits(self, output: Any) -> Tensor:
         """Return the head's scores from a transformers model output."""

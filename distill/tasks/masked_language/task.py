@@ -12,7 +12,7 @@ from transformers import AutoModelForMaskedLM, PreTrainedModel
 
 from distill.tasks.base import Score, Task
 from distill.tasks.masked_language.evaluation import MaskedLanguageEvaluation
-from distill.tasks.masked_language.head import head_at, masked_positions, masked_rows
+from distill.tasks.masked_language.head import NOT_MASKED, head_at, masked_positions, masked_rows
 from distill.types import Batch
 
 
@@ -46,6 +46,10 @@ class MaskedLanguage(Task):
         """Return a context in which the head computes the hidden places, or none if nobody reads its scores."""
         positions = masked_positions(batch)
         return head_at(model, positions if logits else positions[:0])
+
+    def num_head_tokens(self, batch: Batch) -> Tensor:
+        """Return how many tokens are hidden, () int64."""
+        return batch.labels["token_ids"].ne(NOT_MASKED).sum()
 
     def logits(self, output: Any) -> Tensor:
         """Return the head's scores: (M, V) within :meth:`focus`, (B, S, V) without it or for an unknown family."""
