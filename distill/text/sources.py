@@ -47,7 +47,7 @@ class FileSource(TextSource):
 
     def fingerprint(self) -> str:
         """Return a hash of the files' contents and of how they are read."""
-        return f"files {fingerprint_files(self.files)} {self._settings[:2]}"
+        return f"files {fingerprint_files(self.files)} {self._settings}"
 
     def documents(self, report: TextReport) -> Iterator[str]:
         """Yield the documents of the files in order."""
