@@ -23,7 +23,7 @@ from distill.text.packing import BlockFrame
 from distill.text.reading import Separator
 from distill.text.sources import EmbeddedSource, FileSource, TextSource
 from distill.text.vocabulary import PieceTable
-from distill.types import Batch, Example, UserError
+from distill.types import Batch, UserError
 
 #: Counted, and dropped only where a configuration says so.
 SPANISH = LanguageCheck()
@@ -237,9 +237,6 @@ class EpochSampler(TrainingSampler):
 
 class MaskedBlockDataset(Dataset[Batch]):
     """Blocks of tokens; indexing by an :class:`EpochBatch`, or a list of blocks in epoch 0, gives a masked batch."""
-
-    #: What evaluations of other tasks are about; text has no examples, only blocks.
-    examples: tuple[Example, ...] = ()
 
     def __init__(
         self,
