@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from distill.losses.attention import attention_map
+from distill.losses.attention import probabilities
 from distill.losses.relations import RelationLoss, relation_log_probabilities
 from distill.types import AttentionInputs, Batch, ModelShape, Recording, UserError
 
@@ -88,7 +88,7 @@ def test_query_key_with_the_models_own_heads_is_its_attention(unequal):
     keys = unequal.batch.attention_mask.bool()
     inputs = unequal.teacher.attentions[0]
     relations = relation_log_probabilities(inputs, "query-key", TEACHER.num_heads, keys).exp()
-    torch.testing.assert_close(relations, attention_map(inputs, keys, "probabilities"))
+    torch.testing.assert_close(relations, probabilities(inputs, keys))
 
 
 def test_layers_count_from_either_end():
