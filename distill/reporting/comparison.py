@@ -107,7 +107,7 @@ def comparison_table(report: Mapping[str, Any], caption: str = "") -> Table:
     for column in ("teacher", "student", "ratio") if teacher else ("student",):
         table.add_column(column, justify="right")
 
-    def add(label: str, get: Any, form: str, more_is_better: bool) -> None:
+    def add(label: str, get: Any, form: str, more_is_better: bool, ratio_form: str = "{:.2f}x") -> None:
         mine, other = get(student), get(teacher) if teacher else None
         if mine is None and other is None:
             return
@@ -115,7 +115,7 @@ def comparison_table(report: Mapping[str, Any], caption: str = "") -> Table:
         cells = [
             _format(other, form),
             _format(mine, form),
-            _format(quotient, "{:.3f}" if more_is_better else "{:.2f}x"),
+            _format(quotient, ratio_form),
         ]
         table.add_row(label, *(cells if teacher else cells[1:2]))
 
@@ -123,7 +123,7 @@ def comparison_table(report: Mapping[str, Any], caption: str = "") -> Table:
     falling = {score.name for score in headline if not score.higher_is_better}
     for name in table_scores(student["scores"], headline):
         label = score_label(name, headline)
-        add(label, lambda side, name=name: side["scores"].get(name), "{:.2f}", more_is_better=name not in falling)
+        add(label, lambda side, name=name: side["scores"].get(name), "{:.2f}", name not in falling, "{:.3f}")
     table.add_section()
     add("parameters", lambda side: side["num_parameters"], "{:,}", more_is_better=False)
     add("size, MB", lambda side: side["size_bytes"] / 1e6, "{:.2f}", more_is_better=False)
@@ -135,7 +135,7 @@ def comparison_table(report: Mapping[str, Any], caption: str = "") -> Table:
             "{:.2f}",
             more_is_better=False,
         )
-    add(f"windows/s{point}", lambda side: side["windows_per_second"], "{:.1f}", more_is_better=True)
+    add(f"windows/s{point}", lambda side: side["windows_per_second"], "{:.1f}", True, "{:.3f}")
     return table
 
 
