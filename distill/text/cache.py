@@ -94,19 +94,20 @@ class TokenBlocks:
         self.folder, self.part = folder, part
         self.manifest = _read_manifest(folder)
         sizes = self.manifest["parts"][part]
+        starts_file, tokens_file = folder / f"{part}.starts.npy", folder / f"{part}.tokens"
         try:
-            starts = np.load(folder / f"{part}.starts.npy", allow_pickle=False)
-            num_bytes = (folder / f"{part}.tokens").stat().st_size
+            starts = np.load(starts_file, allow_pickle=False)
         except (OSError, ValueError) as error:
-            raise _damaged(folder, str(error)) from None
+            raise _damaged(folder, f"{starts_file.name}: {error}") from None
+        num_bytes = tokens_file.stat().st_size if tokens_file.exists() else 0
         dtype = np.dtype(self.manifest["dtype"])
         if len(starts) != sizes["blocks"] + 1 or starts[-1] != sizes["tokens"]:
-            raise _damaged(folder, f"{part}.starts.npy does not hold {sizes['blocks']:,} blocks")
+            raise _damaged(folder, f"{starts_file.name} does not hold {sizes['blocks']:,} blocks")
         if num_bytes != sizes["tokens"] * dtype.itemsize:
-            raise _damaged(folder, f"{part}.tokens has {num_bytes:,} bytes")
+            raise _damaged(folder, f"{tokens_file.name} has {num_bytes:,} bytes")
         self._starts: NDArray[np.int64] = starts
         # An empty file cannot be mapped.
-        self._tokens = np.memmap(folder / f"{part}.tokens", dtype, mode="r") if num_bytes else np.zeros(0, dtype)
+        self._tokens = np.memmap(tokens_file, dtype, mode="r") if num_bytes else np.zeros(0, dtype)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Send other processes the name of the files, not their contents."""
