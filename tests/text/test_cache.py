@@ -1,18 +1,18 @@
 import json
 import multiprocessing
-import pickle
 import shutil
+import tracemalloc
 
 import numpy as np
 import pytest
 
 from distill.files import new_folder
-from distill.text import cache
-from distill.text.cache import TRAIN, VALIDATION, Preparation, TokenBlocks, cached_blocks, fingerprint
+from distill.text import cache, packing, reading
+from distill.text.blocks import TRAIN, VALIDATION, TokenBlocks
+from distill.text.cache import Preparation, cached_blocks, fingerprint
 from distill.text.duplicates import document_key
 from distill.text.language import LanguageCheck
 from distill.text.sources import FileSource
-from distill.types import UserError
 
 DOCUMENTS = [f"Lucía Ferrer nació en Cádiz en {1900 + i}." for i in range(60)]
 PREPARATION = Preparation(block_length=32, validation_every=5)
@@ -51,18 +51,6 @@ def test_documents_are_shared_out_by_their_hash_and_nothing_is_lost(source, toke
         assert (blocks.lengths[:-1] >= 31).all()
         assert blocks.lengths.max() == 32
     assert blocks.report.documents == 60
-
-
-def test_rows_are_padded_on_the_right(source, tokenizer, tmp_path):
-    blocks = TokenBlocks(build(source, tokenizer, tmp_path), TRAIN)
-    last = len(blocks) - 1
-    row = blocks.read(np.array([last, 0]), 32, tokenizer.pad_token_id)[0]
-    length = blocks.lengths[last]
-    assert blocks.lengths_of(np.array([last]))[0] == length < 32
-    assert row[0] == tokenizer.bos_token_id
-    assert row[length - 1] == tokenizer.eos_token_id
-    assert (row[length:] == tokenizer.pad_token_id).all()
-    assert not (row[:length] == tokenizer.pad_token_id).any()
 
 
 @pytest.mark.parametrize(("vocab_size", "dtype"), [(1 << 16, "uint16"), ((1 << 16) + 1, "uint32")])
@@ -151,32 +139,18 @@ def test_two_processes_at_once_agree(source, tokenizer, tmp_path):
     assert texts(TokenBlocks(tmp_path / "cache" / folders[0], TRAIN), tokenizer)
 
 
-@pytest.mark.parametrize(
-    ("file", "damage"),
-    [
-        ("train.tokens", lambda path: path.write_bytes(path.read_bytes()[:-2])),
-        ("train.tokens", lambda path: path.unlink()),
-        ("train.starts.npy", lambda path: path.write_bytes(path.read_bytes()[:-8])),
-        ("train.starts.npy", lambda path: np.save(path, np.arange(3))),
-        ("manifest.json", lambda path: path.write_text("{", encoding="utf-8")),
-        ("manifest.json", lambda path: path.unlink()),
-    ],
-)
-def test_damaged_cache_is_named_with_its_cure(source, tokenizer, tmp_path, file, damage):
-    folder = build(source, tokenizer, tmp_path)
-    damage(folder / file)
-    with pytest.raises(UserError, match=rf"{folder.name}: the token cache is damaged .*{file}.*delete the folder"):
-        TokenBlocks(folder, TRAIN)
-
-
-def test_blocks_travel_to_other_processes_by_name(source, tokenizer, tmp_path):
-    blocks = TokenBlocks(build(source, tokenizer, tmp_path), TRAIN)
-    sent = pickle.dumps(blocks)
-    assert len(sent) < 1000
-    assert (pickle.loads(sent).read(np.arange(3), 32, 1) == blocks.read(np.arange(3), 32, 1)).all()
-
-
-def test_part_without_documents_is_empty(source, tokenizer, tmp_path):
-    folder = build(source, tokenizer, tmp_path, Preparation(block_length=32))
-    assert len(TokenBlocks(folder, VALIDATION)) == 0
-    assert TokenBlocks(folder, VALIDATION).lengths.tolist() == []
+def test_memory_does_not_grow_with_the_text(tokenizer, tmp_path, monkeypatch):
+    monkeypatch.setattr(packing, "_BATCH_CHARS", 1 << 14)
+    monkeypatch.setattr(reading, "MAX_DOCUMENT_CHARS", 1 << 14)
+    file = tmp_path / "text.txt"
+    with file.open("w", encoding="utf-8") as stream:  # 1.2 MB: a long line, then many short ones
+        stream.write(" ".join(DOCUMENTS) * 250 + "\n")
+        stream.writelines(f"{text} {number}\n" for number in range(250) for text in DOCUMENTS)
+    tracemalloc.start()
+    folder = build(FileSource([file], separator="line"), tokenizer, tmp_path)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    blocks = TokenBlocks(folder, TRAIN)
+    assert blocks.counts()["documents"] > 10_000
+    assert blocks.report.cuts > 30
+    assert peak < 2_000_000  # most of it the keys that are not merged yet

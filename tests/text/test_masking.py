@@ -14,6 +14,7 @@ TABLE = PieceTable(
     is_special=np.arange(85) < 4,
     ordinary_ids=np.arange(4, 85),
     mask_id=MASK,
+    pad_id=PAD,
 )
 
 

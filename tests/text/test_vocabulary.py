@@ -52,5 +52,7 @@ def test_tokenizers_that_cannot_be_masked_are_refused():
     backend.pre_tokenizer = pre_tokenizers.Whitespace()
     with pytest.raises(UserError, match="no mask token"):
         PieceTable.of(PreTrainedTokenizerFast(tokenizer_object=backend))
-    with pytest.raises(UserError, match="cannot tell where words begin"):
+    with pytest.raises(UserError, match="no padding token"):
         PieceTable.of(PreTrainedTokenizerFast(tokenizer_object=backend, mask_token="[MASK]"))
+    with pytest.raises(UserError, match="cannot tell where words begin"):
+        PieceTable.of(PreTrainedTokenizerFast(tokenizer_object=backend, mask_token="[MASK]", pad_token="[UNK]"))
