@@ -14,20 +14,42 @@ from distill.types import AttentionInputs, Batch, LayerMap, Mean, ModelShape, Re
 AttentionTarget = Literal["scores", "probabilities"]
 
 
-def attention_map(inputs: AttentionInputs, key_mask: Tensor, target: AttentionTarget) -> Tensor:
-    """Return the (B, H, S, S) attention map of one layer in float32 or float64, 0 at keys outside the mask.
+def score_difference(student: AttentionInputs, teacher: AttentionInputs, queries: Tensor, keys: Tensor) -> Tensor:
+    """Return ``scaling_s q_s k_s^T - scaling_t q_t k_t^T``, (B, H, S, S), 0 outside the masks, float32 or float64.
+
+    Both products are one, of ``[scaling_s q_s, -scaling_t q_t]`` and ``[k_s, k_t]``, and what is masked is masked
+    before it: of all the S x S maps that a difference of two masked scores would go through, one is left.
+
+    Args:
+        student: Queries and keys, each (B, H, S, d_s).
+        teacher: Queries and keys, each (B, H, S, d_t).
+        queries: (B, S) bool, the queries that count.
+        keys: (B, S) bool, the keys that may be attended to.
+    """
+    query = torch.cat((student.scaling * widen(student.query), -teacher.scaling * widen(teacher.query)), -1)
+    key = torch.cat((widen(student.key), widen(teacher.key)), -1)
+    query = query.masked_fill(~queries[:, None, :, None], 0.0)
+    key = key.masked_fill(~keys[:, None, :, None], 0.0)
+    return query @ key.transpose(-1, -2)
+
+
+def probabilities(inputs: AttentionInputs, keys: Tensor) -> Tensor:
+    """Return the softmax of one layer's scores over the keys, (B, H, S, S), 0 outside, float32 or float64.
 
     Args:
         inputs: Queries and keys, each (B, H, S, d).
-        key_mask: (B, S) bool, the keys that may be attended to.
-        target: ``scores`` for ``scaling * q k^T``, ``probabilities`` for its softmax over the keys.
+        keys: (B, S) bool, the keys that may be attended to.
     """
-    hidden = ~key_mask[:, None, None, :]
+    hidden = ~keys[:, None, None, :]
     scores = inputs.scaling * (widen(inputs.query) @ widen(inputs.key).transpose(-1, -2))
-    if target == "scores":
-        return scores.masked_fill(hidden, 0.0)
     # The lowest finite number and not -inf: a row without any key would be NaN, and NaN survives the final mask.
     return scores.masked_fill(hidden, torch.finfo(scores.dtype).min).softmax(-1).masked_fill(hidden, 0.0)
+
+
+def probability_difference(student: AttentionInputs, teacher: AttentionInputs, queries: Tensor, keys: Tensor) -> Tensor:
+    """Return the difference of both :func:`probabilities`, (B, H, S, S), 0 at queries that do not count."""
+    difference = probabilities(student, keys) - probabilities(teacher, keys)
+    return difference.masked_fill(~queries[:, None, :, None], 0.0)
 
 
 class AttentionLoss(DistillationLoss):
@@ -98,7 +120,7 @@ class AttentionLoss(DistillationLoss):
         return Mean(torch.stack(totals).sum(), count)
 
     def _pair_total(self, student: AttentionInputs, teacher: AttentionInputs, queries: Tensor, keys: Tensor) -> Tensor:
-        with torch.no_grad():
-            target = attention_map(teacher, keys, self.target)
-        difference = attention_map(student, keys, self.target) - target
-        return difference.square().masked_fill(~queries[:, None, :, None], 0.0).sum()
+        compare = score_difference if self.target == "scores" else probability_difference
+        target = AttentionInputs(teacher.query.detach(), teacher.key.detach(), teacher.value, teacher.scaling)
+        difference = compare(student, target, queries, keys).flatten()
+        return difference.dot(difference)

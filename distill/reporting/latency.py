@@ -11,6 +11,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from distill.reporting.memory import peak_memory
+
 Inputs = Mapping[str, Tensor]
 
 
@@ -22,7 +24,8 @@ class Latency:
         p50_ms: Median of a call, in milliseconds.
         p95_ms: 95th percentile of a call, in milliseconds, interpolated linearly.
         windows_per_second: Windows of all calls over the time of all calls.
-        peak_memory_bytes: The most that one call allocates beyond what was allocated before it; only known on CUDA.
+        peak_memory_bytes: The most that one call allocates beyond what was allocated before it; see
+            :func:`~distill.reporting.memory.peak_memory`.
     """
 
     p50_ms: float
@@ -49,7 +52,7 @@ def measure_latency(
         models: Name to model, all on ``device``.
         make_inputs: Makes a batch of inputs on ``device``, batch first; not timed.
         rounds: Timed calls of each model.
-        warmup: Calls of each model beforehand, not timed; on CUDA one of them finds the peak memory.
+        warmup: Calls of each model beforehand, not timed; one more finds the peak memory.
         device: Where the models are.
         clock: Nanoseconds of a clock that never goes back.
 
@@ -63,7 +66,7 @@ def measure_latency(
             inputs = make_inputs()
             for model in models.values():
                 model(**inputs)
-        peaks = {name: _peak_memory(model, make_inputs(), device) for name, model in models.items()}
+        peaks = {name: peak_memory(model, make_inputs(), device) for name, model in models.items()}
         for round_index in range(rounds):
             inputs = make_inputs()
             num_windows += len(next(iter(inputs.values())))
@@ -138,18 +141,6 @@ def _time_call(model: nn.Module, inputs: Inputs, device: torch.device, clock: Ca
     model(**inputs)
     _synchronize(device)
     return clock() - start
-
-
-def _peak_memory(model: nn.Module, inputs: Inputs, device: torch.device) -> int | None:
-    # The allocator of a CPU keeps no such count, and the process's own peak never falls again.
-    if device.type != "cuda":
-        return None
-    _synchronize(device)
-    torch.cuda.reset_peak_memory_stats(device)
-    before = torch.cuda.memory_allocated(device)
-    model(**inputs)
-    _synchronize(device)
-    return torch.cuda.max_memory_allocated(device) - before
 
 
 def _synchronize(device: torch.device) -> None:

@@ -76,7 +76,8 @@ def test_identical_maps_are_zero(target: Target, scene: Scene, task: Task) -> No
     loss = AttentionLoss(target)
     identity = LayerMap(attention=((0, 0), (1, 1)), hidden=())
     loss.bind(STUDENT, STUDENT, identity, task)
-    assert loss(scene.student, scene.student, scene.batch, 1.0).total == 0
+    # Rounding alone is left of the products that cancel.
+    assert loss(scene.student, scene.student, scene.batch, 1.0).total.item() == pytest.approx(0, abs=1e-20)
 
 
 def test_plans_name_the_mapped_layers_alone(layer_map: LayerMap, task: Task) -> None:

@@ -1,9 +1,5 @@
 import json
 import random
-import re
-import string
-import unicodedata
-from collections import Counter
 from functools import partial
 
 import pytest
@@ -13,6 +9,8 @@ from torch import multiprocessing as mp
 
 from distill.metrics.normalize import normalize_mlqa, normalize_squad
 from distill.metrics.squad import SquadMetric, exact_match, f1, nonempty_references
+
+from .official_rules import OfficialRules
 
 SPANISH = partial(normalize_mlqa, language="es")
 
@@ -163,34 +161,6 @@ def test_totals_are_exact_over_merged_states():
     assert shares[0].compute() == pytest.approx(whole.compute(), abs=1e-9)
 
 
-class _OfficialRules:
-    """The official scripts' rules, written again from their description with other means than the package's."""
-
-    punctuation = {chr(i) for i in range(0x3000) if unicodedata.category(chr(i))[0] == "P"} | set(string.punctuation)
-
-    def mlqa(self, text: str) -> list[str]:
-        words = "".join("" if letter in self.punctuation else letter for letter in text.lower())
-        return re.sub(r"\b(un|una|unos|unas|el|la|los|las)\b", " ", words).split()
-
-    def squad(self, text: str) -> list[str]:
-        words = text.lower().translate(dict.fromkeys(map(ord, string.punctuation)))
-        return re.sub(r"\b(a|an|the)\b", " ", words).split()
-
-    def score(self, tokens, predictions: dict[str, str], references: dict[str, list[str]]) -> tuple[float, float]:
-        match = overlap = 0.0
-        for question_id, answers in references.items():
-            predicted = tokens(predictions[question_id])
-            match += max(predicted == tokens(answer) for answer in answers)
-            best = 0.0
-            for expected in map(tokens, answers):
-                common = sum((Counter(predicted) & Counter(expected)).values())
-                if common:
-                    precision, recall = common / len(predicted), common / len(expected)
-                    best = max(best, 2 * precision * recall / (precision + recall))
-            overlap += best
-        return 100 * match / len(references), 100 * overlap / len(references)
-
-
 def test_agrees_with_the_official_rules_on_xquad(real_data):
     data = json.loads((real_data / "qa" / "xquad_es.json").read_text(encoding="utf-8"))["data"]
     rng = random.Random(0)
@@ -204,7 +174,7 @@ def test_agrees_with_the_official_rules_on_xquad(real_data):
             predictions[question["id"]] = context[start:end] if rng.random() < 0.95 else ""
     metric = SquadMetric()
     metric.update(list(predictions.values()), list(references.values()))
-    scores, rules = metric.compute(), _OfficialRules()
+    scores, rules = metric.compute(), OfficialRules()
     assert scores["num_questions"] == 1190
     mlqa = rules.score(rules.mlqa, predictions, references)
     assert 20 < mlqa[0] < mlqa[1] < 95

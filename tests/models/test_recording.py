@@ -24,7 +24,9 @@ from transformers import (
     RobertaConfig,
     XLMRobertaConfig,
 )
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
+import distill.models.recording as recording_module
 from distill.models.recording import Recorder, model_shape, record
 from distill.types import ModelShape, Recording, RecordingPlan, UserError
 
@@ -235,3 +237,42 @@ def test_shared_layers_are_refused(inputs: dict[str, Tensor]) -> None:
 def test_layers_that_do_not_exist_are_errors(bert: PreTrainedModel, plan: RecordingPlan, message: str) -> None:
     with pytest.raises(UserError, match=message):
         Recorder(bert).check(plan)
+
+
+@pytest.mark.parametrize(("needs_gradient", "expected"), [(True, torch.float32), (False, torch.bfloat16)])
+def test_bfloat16_attention_is_widened_where_it_is_slow(
+    bert: PreTrainedModel,
+    inputs: dict[str, Tensor],
+    monkeypatch: pytest.MonkeyPatch,
+    needs_gradient: bool,
+    expected: torch.dtype,
+) -> None:
+    seen = []
+
+    def attend(module: torch.nn.Module, query: Tensor, key: Tensor, value: Tensor, **kwargs: object) -> object:
+        seen.extend((query.dtype, key.dtype, value.dtype))
+        return sdpa_attention_forward(module, query, key, value, **kwargs)
+
+    monkeypatch.setattr(recording_module, "sdpa_attention_forward", attend)
+    recorder = Recorder(bert)
+    with torch.set_grad_enabled(needs_gradient), torch.autocast("cpu", dtype=torch.bfloat16):
+        logits = recorder.record(inputs, RecordingPlan(), read_logits).logits
+    assert set(seen) == {expected}
+    assert len(seen) == 3 * 3
+    assert logits.dtype == torch.bfloat16
+
+
+def test_gradients_under_bfloat16_are_close_to_those_of_float32(
+    bert: PreTrainedModel, inputs: dict[str, Tensor]
+) -> None:
+    weight = bert.bert.encoder.layer[0].attention.self.query.weight
+    gradients = []
+    for enabled in (False, True):
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=enabled):
+            logits = Recorder(bert).record(inputs, RecordingPlan(), read_logits).logits
+        logits.float()[inputs["attention_mask"].bool()].square().sum().backward()
+        gradients.append(weight.grad.clone())
+        weight.grad = None
+    exact, low = gradients
+    # Weights this sharp amplify the 8 bits of the layers around; the bfloat16 kernel errs by as much.
+    assert (low - exact).norm() / exact.norm() < 0.15
