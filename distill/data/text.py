@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
-import torch
 from lightning.pytorch.utilities import rank_zero_info
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 
 from distill.data.base import TaskDataModule
-from distill.data.sampling import EvaluationSampler, TrainingSampler, evaluation_batches
+from distill.data.blocks import EpochSampler, MaskedBlockDataset
+from distill.data.sampling import EvaluationSampler, evaluation_batches
 from distill.models.loading import EMBEDDED
-from distill.text.cache import TRAIN, VALIDATION, Preparation, TokenBlocks, cached_blocks
+from distill.text.blocks import TRAIN, VALIDATION, TokenBlocks
+from distill.text.cache import Preparation, cached_blocks
 from distill.text.hub import HubSource
 from distill.text.language import LanguageCheck
 from distill.text.masking import WholeWordMasking
@@ -132,8 +132,8 @@ class TextDataModule(TaskDataModule):
         """Check the tokenizer and the names of the files, before any text is read.
 
         Raises:
-            UserError: If the tokenizer has no mask or separator token or does not show where words begin, or a file is
-                missing.
+            UserError: If the tokenizer lacks a mask, padding or separator token or does not show where words begin, or
+                a file is missing.
         """
         assert self.pieces
         BlockFrame.of(self.tokenizer)
@@ -211,57 +211,9 @@ class TextDataModule(TaskDataModule):
         return FileSource(files, self.text_field, self.document_separator, self.strict)
 
     def _dataset(self, split: str) -> MaskedBlockDataset:
-        pad_id = int(self.tokenizer.pad_token_id)
-        return MaskedBlockDataset(self._blocks[split], self.masking, self.pieces, self.max_length, pad_id, self.seed)
+        return MaskedBlockDataset(self._blocks[split], self.masking, self.pieces, self.max_length, self.seed)
 
     def _evaluation_loader(self, split: str) -> DataLoader[Batch]:
         blocks = self._dataset(split)
         batches = evaluation_batches(blocks.blocks.lengths, np.arange(len(blocks)), self.eval_batch_size, *self._rank())
         return self._loader(blocks, EvaluationSampler(batches))
-
-
-class EpochBatch(NamedTuple):
-    """Which blocks make up a batch, and the epoch, which decides what is masked in them."""
-
-    epoch: int
-    block_ids: list[int]
-
-
-class EpochSampler(TrainingSampler):
-    """Says with every batch of a training epoch which epoch it is: workers learn of it in no other way."""
-
-    def __iter__(self) -> Iterator[EpochBatch]:  # type: ignore[override]
-        for block_ids in super().__iter__():
-            yield EpochBatch(self.epoch, block_ids)
-
-
-class MaskedBlockDataset(Dataset[Batch]):
-    """Blocks of tokens; indexing by an :class:`EpochBatch`, or a list of blocks in epoch 0, gives a masked batch."""
-
-    def __init__(
-        self,
-        blocks: TokenBlocks,
-        masking: WholeWordMasking,
-        pieces: PieceTable,
-        block_length: int,
-        pad_id: int,
-        seed: int,
-    ) -> None:
-        self.blocks = blocks
-        self._masking, self._pieces = masking, pieces
-        self._block_length, self._pad_id, self._seed = block_length, pad_id, seed
-
-    def __len__(self) -> int:
-        return len(self.blocks)
-
-    def __getitem__(self, batch: EpochBatch | list[int]) -> Batch:
-        epoch, members = batch if isinstance(batch, EpochBatch) else (0, batch)
-        block_ids = np.asarray(members, dtype=np.int64)
-        ids = self.blocks.read(block_ids, self._block_length, self._pad_id)
-        attention_mask = np.arange(self._block_length) < self.blocks.lengths_of(block_ids)[:, None]
-        masked, labels = self._masking(ids, block_ids, self._pieces, self._seed, epoch)
-        inputs = {
-            "input_ids": torch.from_numpy(masked),
-            "attention_mask": torch.from_numpy(attention_mask.astype(np.int64)),
-        }
-        return Batch(inputs, {"token_ids": torch.from_numpy(labels)}, torch.from_numpy(block_ids))

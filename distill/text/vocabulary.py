@@ -25,6 +25,7 @@ class PieceTable:
         is_special: (V,) bool, special tokens and padding.
         ordinary_ids: Pieces that may replace another at random: all but the special ones.
         mask_id: Id of the mask token.
+        pad_id: Id of the padding token.
     """
 
     begins_word: NDArray[np.bool_]
@@ -32,17 +33,19 @@ class PieceTable:
     is_special: NDArray[np.bool_]
     ordinary_ids: NDArray[np.int64]
     mask_id: int
+    pad_id: int
 
     @classmethod
     def of(cls, tokenizer: PreTrainedTokenizerBase) -> PieceTable:
         """Derive the table from a tokenizer's vocabulary.
 
         Raises:
-            UserError: If it has no mask token, or the vocabulary shows no way to tell where words begin.
+            UserError: If it has no mask or padding token, or the vocabulary shows no way to tell where words begin.
         """
         name = tokenizer.name_or_path
-        if tokenizer.mask_token_id is None:
-            raise UserError(f"{name}: the tokenizer has no mask token, which masked-language models need")
+        for token, token_id in (("mask", tokenizer.mask_token_id), ("padding", tokenizer.pad_token_id)):
+            if token_id is None:
+                raise UserError(f"{name}: the tokenizer has no {token} token, which masked-language models need")
         pieces: list[str] = tokenizer.convert_ids_to_tokens(list(range(len(tokenizer))))
         kind = _kind(tokenizer)
         if kind == "WordPiece":
@@ -66,6 +69,7 @@ class PieceTable:
             is_special=is_special,
             ordinary_ids=np.flatnonzero(~is_special),
             mask_id=int(tokenizer.mask_token_id),
+            pad_id=int(tokenizer.pad_token_id),
         )
 
 

@@ -145,11 +145,14 @@ def test_line_of_exactly_the_limit_is_whole(file, short_documents):
 @pytest.mark.parametrize("shape", ["one line", "one document of many lines", "many documents"])
 def test_memory_does_not_grow_with_the_file(file, monkeypatch, shape):
     monkeypatch.setattr(reading, "MAX_DOCUMENT_CHARS", 1 << 14)
-    line = "Las tierras de pan llevar quedan lejos." + {
-        "one line": " ",
-        "one document of many lines": "\n",
-        "many documents": "\n\n\n",
-    }[shape]
+    line = (
+        "Las tierras de pan llevar quedan lejos."
+        + {
+            "one line": " ",
+            "one document of many lines": "\n",
+            "many documents": "\n\n\n",
+        }[shape]
+    )
     file.write_text(line * 50_000, encoding="utf-8")  # 2 MB
     report = TextReport()
     tracemalloc.start()
