@@ -43,7 +43,8 @@ class LastCheckpoint(ModelCheckpoint):
 class BestInFinalStage(ModelCheckpoint):
     """Keeps ``checkpoints/best.ckpt``: the best validation score of the final stage.
 
-    Earlier stages train other objectives, so a score that they happen to reach is not a result.
+    Earlier stages train other objectives, so a score that they happen to reach is not a result; nor is one of a final
+    stage that compares layers alone and leaves the head as it was: nothing is kept of such a run.
 
     Args:
         monitor: The logged score to compare; the task's main score when left out. Its direction is the task's, and
@@ -77,5 +78,6 @@ class BestInFinalStage(ModelCheckpoint):
         """Compare and save, if the final stage is running."""
         schedule = next((c for c in trainer.callbacks if isinstance(c, StageSchedule)), None)  # type: ignore[attr-defined]
         active = getattr(pl_module, "active_stage", None)
-        if schedule is None or active is None or active.index == len(schedule.stages) - 1:
+        is_final = schedule is None or active is None or active.index == len(schedule.stages) - 1
+        if is_final and pl_module.trains_head:
             super().on_validation_end(trainer, pl_module)

@@ -32,7 +32,7 @@ from distill.tasks.base import EvaluationResult
 from distill.types import UserError
 
 #: Stands in the place of the rule where no checkpoint was kept.
-NO_CHECKPOINT = "the final stage was not validated, so the last weights are the result"
+NO_CHECKPOINT = "the final stage was not validated or did not train the head, so the last weights are the result"
 
 AnyCallback = TypeVar("AnyCallback", bound=L.Callback)
 

@@ -130,4 +130,4 @@ class RelationLoss(DistillationLoss):
 def _relation_heads(vectors: Tensor, num_relation_heads: int) -> Tensor:
     """Return (B, H, S, d) vectors as (B, A, S, H d / A), widened."""
     joined = widen(vectors).transpose(1, 2).flatten(2)
-    return joined.unflatten(-1, (num_relation_heads, -1)).transpose(1, 2)
+    return joined.view(*joined.shape[:2], num_relation_heads, -1).transpose(1, 2)

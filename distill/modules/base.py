@@ -68,6 +68,11 @@ class TaskModule(L.LightningModule):
         """Whether the student has only random weights until it is trained or a checkpoint is loaded."""
         return True
 
+    @property
+    def trains_head(self) -> bool:
+        """Whether the active stage trains the head, without which the scores are no measure of the training."""
+        return self.active_stage is None or self.objective.plans(self.active_stage.stage.weights)[0].logits
+
     def check(self, max_length: int) -> None:
         """Check everything that can be checked before weights or data are loaded.
 

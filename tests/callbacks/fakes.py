@@ -49,6 +49,7 @@ class FakeModule(L.LightningModule):
         self.teacher = tiny_bert(3).eval().requires_grad_(False) if with_teacher else None
         self.last_evaluation: EvaluationResult | None = None
         self.active_stage = None
+        self.trains_head = True
         self.evaluated: list[str] = []
         with torch.no_grad():
             self.student.qa_outputs.bias.zero_()

@@ -1,4 +1,4 @@
-"""A tiny text beside the tiny questions."""
+"""A data module for the tiny text."""
 
 from __future__ import annotations
 
@@ -7,20 +7,16 @@ from functools import partial
 import pytest
 
 from distill.data.text import TextDataModule
-from tests.conftest import squad_document
 
 
 @pytest.fixture
-def make_text(tmp_path, teacher_folder):
-    """Make a data module of twelve short documents in blocks of 32 tokens."""
-    file = tmp_path / "texto.txt"
-    contexts = [paragraph["context"] for paragraph in squad_document(12)["data"][0]["paragraphs"]]
-    file.write_text("\n\n\n".join(contexts), encoding="utf-8")
+def make_text(tmp_path, text_file, teacher_folder):
+    """Make a data module of the tiny text in blocks of 32 tokens."""
     return partial(
         TextDataModule,
         tokenizer=str(teacher_folder),
-        train_files=[str(file)],
-        validation_files=[str(file)],
+        train_files=[str(text_file)],
+        validation_files=[str(text_file)],
         block_length=32,
         batch_size=6,
         deduplicate=False,

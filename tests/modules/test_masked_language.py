@@ -177,6 +177,12 @@ class TestGeneralDistillation:
         fit(module, make_text(), tmp_path / "general", {"general": Stage({"hidden": 1.0}, steps=3)})
         assert rows == [0] * 6
 
+    def test_scores_of_a_head_that_is_not_trained_choose_no_checkpoint(self, teacher, make_text, tmp_path):
+        self.distil(teacher, make_text(), tmp_path / "layers", {"hidden": 1.0})
+        assert [path.name for path in (tmp_path / "layers" / "checkpoints").iterdir()] == ["last.ckpt"]
+        self.distil(teacher, make_text(), tmp_path / "logits", {"hidden": 1.0, "logits": 1.0})
+        assert (tmp_path / "logits" / "checkpoints" / "best.ckpt").exists()
+
     def test_teacher_without_a_masked_language_head_is_refused(self, teacher_folder, make_text, tmp_path):
         with pytest.raises(UserError, match="masked_language head missing"):
             self.distil(teacher_folder, make_text(), tmp_path / "general", {"hidden": 1.0})
