@@ -135,7 +135,7 @@ class DistillCLI(LightningCLI):
         if logger is not None and not self.trainer.fast_dev_run and not isinstance(logger, CSVLogger):
             raise UserError("trainer.logger: list a CSVLogger first; its folder is where the run's files go")
         if self.subcommand == "fit":
-            settings.schedule.check(list(self.model.objective.terms))
+            settings.schedule.check(list(self.model.objective.terms), list(getattr(self.datamodule, "others", ())))
         checkpoint = settings.get("ckpt_path")
         if checkpoint is None and self.subcommand != "fit" and self.model.starts_at_random:
             raise UserError(f"{self.subcommand}: the student's weights are random; name a run's with --ckpt_path")
@@ -143,6 +143,13 @@ class DistillCLI(LightningCLI):
             raise UserError(f"--ckpt_path {checkpoint}: there is no such file")
         self.datamodule.check()
         self.model.check(self.datamodule.max_length)
+        if self.subcommand == "fit":
+            for name, stage in settings.schedule.stages.items():
+                if stage.data is not None and self.model.objective.plans(stage.weights)[0].logits:
+                    raise UserError(
+                        f"stage {name!r}: data {stage.data!r} has no labels of the task {self.model.task.name}; "
+                        "weigh losses on layers alone"
+                    )
 
 
 def _several_processes(trainer_config: Mapping[str, Any]) -> bool:
