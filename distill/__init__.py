@@ -9,6 +9,7 @@ __version__ = "0.1.0"
 _PUBLIC = {
     "BestInFinalStage": "distill.callbacks.checkpoints",
     "DistillationModule": "distill.modules.distillation",
+    "ExtraTeacher": "distill.teaching.teachers",
     "LastCheckpoint": "distill.callbacks.checkpoints",
     "LatencyBenchmark": "distill.callbacks.benchmark",
     "QuestionAnswering": "distill.tasks.question_answering.task",
@@ -19,6 +20,7 @@ _PUBLIC = {
     "SquadMetric": "distill.metrics.squad",
     "StageSchedule": "distill.callbacks.stages",
     "Student": "distill.models.student",
+    "TeacherCache": "distill.teaching.teachers",
     "UserError": "distill.types",
     "WandbRun": "distill.loggers",
 }

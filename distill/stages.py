@@ -26,6 +26,8 @@ class Stage:
         decay: How the rate falls after warm-up: to 0 linearly or along a cosine, or not at all. Every stage has its own
             warm-up and decay.
         reset_optimizer: Whether the optimizer's moments are forgotten when the stage begins.
+        balance: Scale the terms to equal size by their mean over this many first steps, so that weights are shares of
+            the objective whatever the terms' units; raw values are summed when left out.
     """
 
     weights: dict[str, float] = field(default_factory=dict)
@@ -36,6 +38,7 @@ class Stage:
     warmup: float = 0.1
     decay: Literal["linear", "cosine", "constant"] = "linear"
     reset_optimizer: bool = True
+    balance: int | None = None
 
     def validate(self, name: str) -> None:
         """Check ranges.
@@ -55,6 +58,8 @@ class Stage:
             raise UserError(f"{where}: learning_rate must be more than 0, not {self.learning_rate}")
         if not 0 <= self.warmup < 1:
             raise UserError(f"{where}: warmup is a fraction in [0, 1), not {self.warmup}")
+        if self.balance is not None and self.balance < 1:
+            raise UserError(f"{where}: balance is a number of steps from 1, or null, not {self.balance}")
 
     def num_steps(self, steps_per_epoch: int) -> int:
         """Return the stage's length in optimizer steps, at least one."""
@@ -127,6 +132,7 @@ class StagePlan:
                 "learning_rate": stage.learning_rate,
                 "warmup": stage.warmup,
                 "decay": stage.decay,
+                "balance": stage.balance,
             }
             for (name, stage), start, length in zip(self.stages.items(), starts, self.lengths, strict=False)
         ]

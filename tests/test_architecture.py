@@ -15,7 +15,7 @@ LAYERS = [
     {"stages", "metrics", "tasks.base"},
     {"tasks", "assets"},
     {"models", "losses", "reporting"},
-    {"data", "loggers"},
+    {"data", "teaching", "loggers"},
     {"modules", "callbacks"},
     {"cli"},
 ]

@@ -91,9 +91,12 @@ class WindowDataset(Dataset[Batch]):
         tokenizer: PreTrainedTokenizerBase,
         max_length: int,
         with_windows: bool,
+        fingerprint: str,
     ) -> None:
         """Args: ``max_length`` bounds the padded length; ``with_windows`` adds what decoding needs to every batch."""
         self.examples = examples
+        #: Hash of everything that the windows depend on.
+        self.fingerprint = fingerprint
         self.max_length = max_length
         self.with_windows = with_windows
         self._table = table.with_format("numpy")
