@@ -10,10 +10,13 @@ _PUBLIC = {
     "BestInFinalStage": "distill.callbacks.checkpoints",
     "DistillationModule": "distill.modules.distillation",
     "ExtraTeacher": "distill.teaching.teachers",
+    "LanguageCheck": "distill.text.language",
     "LastCheckpoint": "distill.callbacks.checkpoints",
     "LatencyBenchmark": "distill.callbacks.benchmark",
+    "MaskedLanguage": "distill.tasks.masked_language.task",
+    "MaskedLanguageModule": "distill.modules.single",
     "QuestionAnswering": "distill.tasks.question_answering.task",
-    "QuestionAnsweringModule": "distill.modules.question_answering",
+    "QuestionAnsweringModule": "distill.modules.single",
     "Report": "distill.callbacks.report",
     "SaveStudent": "distill.callbacks.saving",
     "SquadDataModule": "distill.data.datamodule",
@@ -21,8 +24,11 @@ _PUBLIC = {
     "StageSchedule": "distill.callbacks.stages",
     "Student": "distill.models.student",
     "TeacherCache": "distill.teaching.teachers",
+    "TextDataModule": "distill.data.text",
+    "Throughput": "distill.callbacks.throughput",
     "UserError": "distill.types",
     "WandbRun": "distill.loggers",
+    "WholeWordMasking": "distill.text.masking",
 }
 
 __all__ = ["__version__", *_PUBLIC]

@@ -26,7 +26,8 @@ from distill.callbacks.report import Report
 from distill.callbacks.samples import SamplePredictions
 from distill.callbacks.saving import SaveStudent
 from distill.callbacks.stages import StageSchedule
-from distill.data.datamodule import SquadDataModule
+from distill.callbacks.throughput import Throughput
+from distill.data.base import TaskDataModule
 from distill.models.loading import EMBEDDED, first_line
 from distill.modules.base import TaskModule
 from distill.types import UserError
@@ -43,6 +44,7 @@ CALLBACKS: dict[str, type[L.Callback]] = {
     "schedule": StageSchedule,
     "last_checkpoint": LastCheckpoint,
     "best_checkpoint": BestInFinalStage,
+    "throughput": Throughput,
     "benchmark": LatencyBenchmark,
     "report": Report,
     "samples": SamplePredictions,
@@ -73,7 +75,7 @@ class DistillCLI(LightningCLI):
     def __init__(self, args: list[str] | None = None) -> None:
         super().__init__(
             TaskModule,
-            SquadDataModule,
+            TaskDataModule,
             subclass_mode_model=True,
             subclass_mode_data=True,
             save_config_callback=LoggedConfigCallback,

@@ -11,7 +11,7 @@ os.environ.update(HF_HUB_OFFLINE="1", WANDB_MODE="offline", TOKENIZERS_PARALLELI
 import pytest
 import torch
 import wandb
-from transformers import PreTrainedTokenizerFast, RobertaConfig, RobertaForQuestionAnswering
+from transformers import PreTrainedTokenizerFast, RobertaConfig, RobertaForMaskedLM, RobertaForQuestionAnswering
 
 from distill.models.tokenizer import train_tokenizer
 
@@ -99,6 +99,26 @@ def teacher_folder(tmp_path_factory, tokenizer, teacher_config) -> Path:
         RobertaForQuestionAnswering(teacher_config).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def backbone_folder(tmp_path_factory, tokenizer, teacher_config) -> Path:
+    """A folder with a masked-language model of the tiny teacher's sizes and its tokenizer."""
+    folder = tmp_path_factory.mktemp("backbone")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(2)
+        RobertaForMaskedLM(teacher_config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture
+def text_file(tmp_path) -> Path:
+    """Twelve short documents of plain text."""
+    file = tmp_path / "texto.txt"
+    contexts = [paragraph["context"] for paragraph in squad_document(12)["data"][0]["paragraphs"]]
+    file.write_text("\n\n\n".join(contexts), encoding="utf-8")
+    return file
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ PACKAGE = ROOT / "distill"
 LAYERS = [
     {"types", "files"},
     {"stages", "metrics", "tasks.base"},
-    {"tasks", "assets"},
+    {"tasks", "assets", "text"},
     {"models", "losses", "reporting"},
     {"data", "teaching", "loggers"},
     {"modules", "callbacks"},

@@ -1,5 +1,6 @@
 """The command line as a user meets it: whole runs on tiny models, and one clear message for each mistake."""
 
+import csv
 import json
 import re
 import subprocess
@@ -186,3 +187,38 @@ def test_help_runs_in_a_process_of_its_own():
     done = subprocess.run([sys.executable, script, "fit", "--help"], capture_output=True, text=True, check=True)
     for option in ("--schedule", "--benchmark.rounds", "--model", "--data"):
         assert option in done.stdout
+
+
+def test_pretrain_and_distil_in_general_from_the_command_line(teacher_folder, text_file, tmp_path, monkeypatch, capsys):
+    """The result of the first run is the second one's teacher; both are scored by perplexity, the lower the better."""
+    monkeypatch.chdir(tmp_path)
+    steps = ["--trainer.val_check_interval=2", "--trainer.log_every_n_steps=1"]
+    small = tiny(teacher_folder, text_file, tmp_path, "MaskedLanguageModule", "TextDataModule")
+    main(["fit", f"--config={CONFIGS / 'pretrain.yaml'}", *small, *steps, "--schedule.stages.masking.steps=4"])
+    run = tmp_path / "lightning_logs" / "pretrain" / "version_0"
+    report = json.loads((run / "report.json").read_text(encoding="utf-8"))
+    assert report["checkpoints"]["rule"].startswith("best validation perplexity")
+    assert report["throughput"]["total"]["num_batches"] == 4
+    assert not (run / "samples.json").exists()
+    scores = [
+        float(row["val/perplexity"])
+        for row in csv.DictReader((run / "metrics.csv").open(encoding="utf-8"))
+        if row["val/perplexity"]
+    ]
+    assert len(scores) >= 2
+    assert report["student"]["perplexity"] == pytest.approx(min(scores), rel=1e-4)
+
+    small = tiny(run / "student", text_file, tmp_path, "DistillationModule", "TextDataModule")
+    arguments = [f"--config={CONFIGS / 'general.yaml'}", *small]
+    main(["fit", *arguments, *steps, "--schedule.stages.general.steps=2"])
+    run = tmp_path / "lightning_logs" / "general" / "version_0"
+    report = json.loads((run / "report.json").read_text(encoding="utf-8"))
+    retained = report["teacher"]["perplexity"] / report["student"]["perplexity"]
+    assert report["retention"]["perplexity"] == pytest.approx(retained)
+    printed = capsys.readouterr().out
+    assert "perplexity" in printed
+    assert "F1" not in printed
+
+    main(["test", *arguments, f"--ckpt_path={run / 'checkpoints' / 'best.ckpt'}"])
+    assert "masked tokens" in capsys.readouterr().out
+    assert not (tmp_path / "lightning_logs" / "general" / "version_1" / "predictions.json").exists()

@@ -17,8 +17,12 @@ def run(command: str, *arguments: str) -> None:
     main([command, *arguments])
 
 
-def tiny(teacher_folder, squad_file, tmp_path, model: str) -> list[str]:
+def tiny(teacher_folder, file, tmp_path, model: str, data: str = "SquadDataModule") -> list[str]:
     """Return the command-line arguments that shrink a configuration to tiny models and data."""
+    lengths = {
+        "SquadDataModule": ["--data.max_length=64", "--data.doc_stride=8", "--data.max_question_length=24"],
+        "TextDataModule": ["--data.block_length=32", "--data.deduplicate=false"],
+    }[data.split(".")[-1]]
     if model.endswith("DistillationModule"):
         sizes = {"num_layers": 2, "hidden_size": 8, "num_heads": 2, "intermediate_size": 16}
         models = [f"--model.teacher={teacher_folder}", f"--model.student={sizes}"]
@@ -27,40 +31,46 @@ def tiny(teacher_folder, squad_file, tmp_path, model: str) -> list[str]:
         models = [f"--model.tokenizer={teacher_folder}", f"--model.architecture={ {'model_type': 'roberta', **sizes} }"]
     return [
         *models,
-        f"--data.train_files=[{squad_file}]",
-        f"--data.validation_files=[{squad_file}]",
-        *("--data.max_length=64", "--data.doc_stride=8", "--data.max_question_length=24"),
+        f"--data.train_files=[{file}]",
+        f"--data.validation_files=[{file}]",
+        *lengths,
         f"--data.cache_dir={tmp_path / 'cache'}",
-        *("--benchmark.lengths=[32]", "--benchmark.rounds=2", "--benchmark.warmup=0"),
+        *("--benchmark.lengths=[32]", "--benchmark.rounds=2", "--benchmark.warmup=0", "--throughput.peak_size=16"),
         *("--trainer.accelerator=cpu", "--trainer.enable_progress_bar=false"),
     ]
 
 
+@pytest.fixture
+def shrink(teacher_folder, backbone_folder, squad_file, text_file, tmp_path):
+    """Return the arguments that shrink the configuration in a file."""
+
+    def arguments(path: Path) -> list[str]:
+        config = yaml.safe_load(path.read_text(encoding="utf-8"))
+        model, data = config["model"]["class_path"], config["data"]["class_path"]
+        is_text = data == "distill.TextDataModule"
+        folder, file = (backbone_folder, text_file) if is_text else (teacher_folder, squad_file)
+        return tiny(folder, file, tmp_path, model, data)
+
+    return arguments
+
+
 def test_there_are_configurations():
-    assert {path.name for path in RUNS} >= {"distill.yaml", "teacher.yaml"}
+    assert {path.name for path in RUNS} >= {"distill.yaml", "general.yaml", "pretrain.yaml", "teacher.yaml"}
     assert OVERLAYS
 
 
 @pytest.mark.parametrize("path", RUNS, ids=lambda path: path.stem)
-def test_configuration_parses_and_runs_a_batch(path, teacher_folder, squad_file, tmp_path, monkeypatch):
+def test_configuration_parses_and_runs_a_batch(path, shrink, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    model = yaml.safe_load(path.read_text(encoding="utf-8"))["model"]["class_path"]
-    run(
-        *("fit", f"--config={path}", "--trainer.fast_dev_run=true"),
-        *tiny(teacher_folder, squad_file, tmp_path, model),
-    )
+    run("fit", f"--config={path}", "--trainer.fast_dev_run=true", *shrink(path))
     assert not (tmp_path / "lightning_logs").exists()
 
 
 @pytest.mark.parametrize("path", OVERLAYS, ids=lambda path: path.stem)
-def test_overlay_runs_a_batch_on_top_of_its_base(path, teacher_folder, squad_file, tmp_path, monkeypatch):
+def test_overlay_runs_a_batch_on_top_of_its_base(path, shrink, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     base = CONFIGS / re.search(r"--config configs/(\w+\.yaml) --config", path.read_text(encoding="utf-8"))[1]
-    model = yaml.safe_load(base.read_text(encoding="utf-8"))["model"]["class_path"]
-    run(
-        *("fit", f"--config={base}", f"--config={path}", "--trainer.fast_dev_run=true"),
-        *tiny(teacher_folder, squad_file, tmp_path, model),
-    )
+    run("fit", f"--config={base}", f"--config={path}", "--trainer.fast_dev_run=true", *shrink(base))
 
 
 @pytest.mark.parametrize("path", [*RUNS, *OVERLAYS], ids=lambda path: path.stem)

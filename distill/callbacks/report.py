@@ -13,8 +13,9 @@ from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from rich.console import Console
 
 from distill.callbacks.benchmark import LatencyBenchmark, reference_latency
-from distill.callbacks.checkpoints import BEST_RULE, BestInFinalStage, LastCheckpoint
+from distill.callbacks.checkpoints import BestInFinalStage, LastCheckpoint, best_rule
 from distill.callbacks.stages import StageSchedule
+from distill.callbacks.throughput import Throughput
 from distill.files import write_json
 from distill.loggers import log_summary
 from distill.reporting.comparison import (
@@ -31,7 +32,7 @@ from distill.tasks.base import EvaluationResult
 from distill.types import UserError
 
 #: Stands in the place of the rule where no checkpoint was kept.
-NO_CHECKPOINT = "the final stage was not validated, so the last weights are the result"
+NO_CHECKPOINT = "the final stage was not validated or did not train the head, so the last weights are the result"
 
 AnyCallback = TypeVar("AnyCallback", bound=L.Callback)
 
@@ -41,8 +42,9 @@ class Report(L.Callback):
 
     When training ends (``on_train_end``, while the models are still on their device) it loads the best checkpoint into
     the student, scores the student and once the teacher on the validation part, takes the latencies of the
-    ``LatencyBenchmark`` listed before it, writes ``report.json`` into the run's folder and logs the figures as
-    ``report/...``; the table is printed when the fit is over. From then on the student holds the best weights.
+    ``LatencyBenchmark`` and the rates of the ``Throughput`` listed before it, writes ``report.json`` into the run's
+    folder and logs the figures as ``report/...``; the table is printed when the fit is over. From then on the student
+    holds the best weights.
 
     After ``validate``, ``test`` and ``predict`` it writes the student's ``predictions.json`` (question id to answer
     text, the official SQuAD form) into the run's folder and prints the scores, where there are references.
@@ -60,9 +62,10 @@ class Report(L.Callback):
         self.report: dict[str, Any] | None = None
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
-        """Check that the benchmark runs first."""
+        """Check that the benchmark and the throughput are done first."""
         if stage == "fit":
-            find_callback(trainer, LatencyBenchmark, before=self)
+            for needed in (LatencyBenchmark, Throughput):
+                find_callback(trainer, needed, before=self)
 
     def on_train_end(self, trainer: L.Trainer, pl_module: Any) -> None:
         """Score both models and write the report."""
@@ -81,7 +84,7 @@ class Report(L.Callback):
         if not trainer.is_global_zero:
             return
         checkpoints = {
-            "rule": BEST_RULE if checkpoint is not None else NO_CHECKPOINT,
+            "rule": best_rule(pl_module.task) if checkpoint is not None else NO_CHECKPOINT,
             "best": {
                 "path": _relative(checkpoint, folder),
                 "step": _step(checkpoint) if checkpoint is not None else trainer.global_step,
@@ -122,6 +125,7 @@ class Report(L.Callback):
         assert self.student_evaluation is not None
         benchmark = find_callback(trainer, LatencyBenchmark, before=self)
         result = benchmark.result if benchmark else None
+        throughput = find_callback(trainer, Throughput, before=self)
         schedule = find_callback(trainer, StageSchedule)
         summary = getattr(getattr(trainer, "datamodule", None), "summary", None)
 
@@ -146,6 +150,8 @@ class Report(L.Callback):
             },
             checkpoints=checkpoints,
             benchmark={**result["reference"], **result["environment"]} if result else None,
+            headline=module.task.headline,
+            throughput=throughput.result if throughput else None,
         )
 
     def _finish_evaluation(self, trainer: L.Trainer, module: Any, title: str | None) -> None:
@@ -153,11 +159,11 @@ class Report(L.Callback):
         evaluation: EvaluationResult | None = module.last_evaluation
         if evaluation is None or not trainer.is_global_zero:
             return
-        if folder is not None:
+        if folder is not None and evaluation.predictions:
             write_json(folder / "predictions.json", dict(evaluation.predictions))
             rank_zero_info("wrote %s", folder / "predictions.json")
         if title is not None:
-            Console().print(scores_table(evaluation.scores, title))
+            Console().print(scores_table(evaluation.scores, title, module.task.headline))
 
 
 def find_callback(trainer: L.Trainer, kind: type[AnyCallback], before: L.Callback | None = None) -> AnyCallback | None:

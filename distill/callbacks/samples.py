@@ -44,6 +44,8 @@ class SamplePredictions(L.Callback):
         report = find_callback(trainer, Report)
         if report is None or report.student_evaluation is None or not trainer.is_global_zero:
             return
+        if not report.student_evaluation.predictions:  # a task without answers to show
+            return
         rows = sample_rows(
             trainer.val_dataloaders.dataset.examples,
             report.student_evaluation.predictions,

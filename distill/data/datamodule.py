@@ -4,41 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import cached_property, partial
+from functools import partial
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
-import lightning as L
 from lightning.pytorch.utilities import rank_zero_info
 from torch.utils.data import DataLoader
 from transformers import PreTrainedTokenizerBase
 
+from distill.data.base import SPLITS, TaskDataModule
 from distill.data.sampling import EvaluationSampler, TrainingSampler, evaluation_batches
 from distill.data.windows import WindowDataset, cached_windows, fingerprint
-from distill.models.loading import EMBEDDED, load_tokenizer
+from distill.models.loading import EMBEDDED
 from distill.tasks.question_answering.hub import read_hub
 from distill.tasks.question_answering.reading import read_examples
 from distill.tasks.question_answering.report import ReadingReport
 from distill.tasks.question_answering.windows import build_windows, check_lengths, count_flagged
 from distill.types import Batch, Example, UserError
 
-#: The parts of the data.
-SPLITS = ("train", "validation", "test", "predict")
-
-#: Which parts each command of the Trainer needs.
-_SPLITS_OF_STAGE = {
-    "fit": ("train", "validation"),
-    "validate": ("validation",),
-    "test": ("test",),
-    "predict": ("predict",),
-}
-
 #: Which hub split serves a part that no files were named for.
 _HUB_SPLITS = {"train": "train", "validation": "validation", "test": "validation"}
 
 
-class SquadDataModule(L.LightningDataModule):
+class SquadDataModule(TaskDataModule):
     """Questions in SQuAD form, as padded batches of sliding windows of similar length.
 
     Each part comes from its files where files are named, else from ``dataset``: ``embedded`` is the Spanish set that
@@ -90,37 +79,21 @@ class SquadDataModule(L.LightningDataModule):
         num_workers: int = 0,
         cache_dir: str = "~/.cache/distill",
     ) -> None:
-        super().__init__()
-        self.tokenizer_source = tokenizer
+        super().__init__(tokenizer, batch_size, eval_batch_size, seed, num_workers, cache_dir)
         self.dataset = dataset
         self.dataset_config = dataset_config
         self.files = dict(zip(SPLITS, (train_files, validation_files, test_files, predict_files), strict=True))
         self.max_length = max_length
         self.doc_stride = doc_stride
         self.max_question_length = max_question_length
-        self.batch_size = batch_size
-        self.eval_batch_size = eval_batch_size
         self.hide_questions = hide_questions
         self.strict = strict
-        self.seed = seed
-        self.num_workers = num_workers
-        self.cache_dir = Path(cache_dir).expanduser()
         self._windows: dict[str, WindowDataset] = {}
         self._counts: dict[str, dict[str, int]] = {}
-        for name, value in (("batch_size", batch_size), ("eval_batch_size", eval_batch_size)):
-            if value < 1:
-                raise UserError(f"data.{name} must be at least 1, not {value}")
         if train_files and not validation_files and dataset == EMBEDDED:
             raise UserError(
                 "data.train_files without data.validation_files would be scored on the embedded set; name both"
             )
-        if num_workers < 0:
-            raise UserError(f"data.num_workers must be at least 0, not {num_workers}")
-
-    @cached_property
-    def tokenizer(self) -> PreTrainedTokenizerBase:
-        """The tokenizer that cuts the text."""
-        return load_tokenizer(self.tokenizer_source)
 
     def check(self) -> None:
         """Check the lengths against the tokenizer, before any data is read.
@@ -129,16 +102,6 @@ class SquadDataModule(L.LightningDataModule):
             UserError: If there is no fast tokenizer, or windows have no room for a question and context.
         """
         check_lengths(self.tokenizer, self.max_length, self.doc_stride, self.max_question_length)
-
-    def prepare_data(self) -> None:
-        """Tokenise what the running command needs, once, on one process of each node."""
-        assert self.trainer is not None
-        self.setup(self.trainer.state.fn.value)
-
-    def setup(self, stage: str) -> None:
-        """Open the tokenised windows that ``stage`` needs on every process."""
-        for split in _SPLITS_OF_STAGE[stage]:
-            self._load(split)
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """Return shuffled batches of windows of similar length."""
@@ -226,19 +189,6 @@ class SquadDataModule(L.LightningDataModule):
         windows = self._windows[split]
         batches = evaluation_batches(windows.lengths, windows.example_indices, self.eval_batch_size, *self._rank())
         return self._loader(windows, EvaluationSampler(batches))
-
-    def _loader(self, windows: WindowDataset, sampler: TrainingSampler | EvaluationSampler) -> DataLoader[Batch]:
-        # The sampler yields whole batches, so batch_size is None: windows are read from disk a batch at a time.
-        return DataLoader(
-            windows,
-            sampler=sampler,
-            batch_size=None,
-            num_workers=self.num_workers,
-            persistent_workers=self.num_workers > 0,
-        )
-
-    def _rank(self) -> tuple[int, int]:
-        return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
 
 
 def _window_columns(

@@ -6,6 +6,7 @@ from distill.losses.embedding import EmbeddingLoss
 from distill.losses.hidden import HiddenStateLoss
 from distill.losses.logits import LabelLoss, LogitLoss
 from distill.losses.objective import Objective, ObjectiveValue, check_weights
+from distill.losses.relations import RelationLoss
 from distill.losses.repetition import RepetitionLoss
 
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
     "LogitLoss",
     "Objective",
     "ObjectiveValue",
+    "RelationLoss",
     "RepetitionLoss",
     "check_weights",
 ]

@@ -1,16 +1,24 @@
-"""Training a tokenizer: ``python -m distill.models.tokenizer --files train.json --output FOLDER``."""
+"""Training a tokenizer: ``python -m distill.models.tokenizer --output FOLDER --files '[text.txt.zst]'``."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import sys
+import unicodedata
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict
 from pathlib import Path
 
 from tokenizers import ByteLevelBPETokenizer
 from tokenizers.processors import RobertaProcessing
 from transformers import PreTrainedTokenizerFast
 
-from distill.files import new_folder
+from distill.files import new_folder, write_json
 from distill.tasks.question_answering.reading import read_examples
+from distill.text.coverage import measure_coverage
+from distill.text.duplicates import document_key
+from distill.text.reading import Separator
+from distill.text.report import TextReport
+from distill.text.sources import EmbeddedSource, FileSource, TextSource
 from distill.types import UserError
 
 #: RoBERTa's special tokens, in the order of its ids.
@@ -52,22 +60,65 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int, max_length: int = 512
     )
 
 
-def train_from_files(files: list[str], output: str, vocab_size: int = 4000) -> None:
-    """Train a tokenizer on the questions and contexts of SQuAD JSON files and write its folder.
+def train_from_files(
+    output: str,
+    files: list[str] | None = None,
+    vocab_size: int = 4000,
+    max_length: int = 512,
+    text_field: str = "text",
+    document_separator: Separator = "blank_lines",
+    held_out_every: int = 50,
+) -> None:
+    """Train a tokenizer on text files or on SQuAD JSON files, and write its folder with ``coverage.json``.
+
+    Documents are streamed. One in ``held_out_every``, chosen by its hash, is left out of the training and used to
+    measure tokens per word and the share of words in one piece. Of SQuAD files every question and context is learned
+    from, and coverage is measured on the same.
 
     Args:
-        files: SQuAD JSON files or folders of them.
         output: Folder to write; it must not exist yet.
+        files: ``.txt`` or ``.jsonl`` files, also ``.gz`` or ``.zst``, or folders of them; or SQuAD ``.json`` files. The
+            Spanish sample that the package writes itself when nothing is named.
         vocab_size: Pieces, special tokens and the 256 bytes included.
+        max_length: The length that models with this tokenizer can take, which is stored with it.
+        text_field: Name of the text in JSON lines.
+        document_separator: What ends a document in plain text: ``blank_lines`` (two or more), ``line`` or ``file``.
+        held_out_every: One document in this many is held out; 0 holds out none.
+
+    Raises:
+        UserError: If ``output`` exists, a file cannot be read, or no document is left to learn or to measure on.
     """
     target = Path(output)
     if target.exists():
         raise UserError(f"{output} exists already; name another folder")
-    examples, _ = read_examples(files)
-    texts = dict.fromkeys(text for example in examples for text in (example.context, example.question))
-    tokenizer = train_tokenizer(texts, vocab_size)
+    if held_out_every < 0 or held_out_every == 1:
+        raise UserError(f"held_out_every must be 0 or at least 2, not {held_out_every}")
+    if files and all(Path(file).suffix == ".json" for file in files):
+        examples, _ = read_examples(files)
+        texts = list(dict.fromkeys(text for example in examples for text in (example.context, example.question)))
+        tokenizer = train_tokenizer(texts, vocab_size, max_length)
+        measured, coverage = "the training text", measure_coverage(texts, tokenizer)
+    else:
+        source = FileSource(files, text_field, document_separator) if files else EmbeddedSource()
+        tokenizer = train_tokenizer(_share(source, held_out_every, held_out=False), vocab_size, max_length)
+        measured = f"1 in {held_out_every} documents, held out" if held_out_every else "the training text"
+        coverage = measure_coverage(_share(source, held_out_every, held_out=bool(held_out_every)), tokenizer)
     with new_folder(target) as unfinished:
         tokenizer.save_pretrained(unfinished)
+        write_json(unfinished / "coverage.json", {"measured_on": measured, **asdict(coverage)})
+    sys.stdout.write(f"{output}: {len(tokenizer):,} pieces; {coverage.describe()}, {measured}\n")
+
+
+def _share(source: TextSource, every: int, held_out: bool) -> Iterator[str]:
+    """Yield the documents that are held out, or those that are not, composed (NFC) as models see them."""
+    is_empty = True
+    for text in source.documents(TextReport()):
+        if (every > 0 and document_key(text) % every == 0) == held_out:
+            yield unicodedata.normalize("NFC", text)
+            is_empty = False
+    if is_empty:
+        what = "to measure on" if held_out else "to learn from"
+        raise UserError(f"{source.name}: no document is left {what}: change held_out_every, 0 holds out none")
 
 
 if __name__ == "__main__":

@@ -17,10 +17,11 @@ from transformers import PreTrainedModel
 from distill.losses.balance import LossBalance
 from distill.losses.base import DistillationLoss
 from distill.losses.objective import Objective
+from distill.models.recording import Recorder
 from distill.stages import ActiveStage
 from distill.tasks.base import Evaluation, EvaluationResult, Task
 from distill.tasks.question_answering.task import QuestionAnswering
-from distill.types import Batch, UserError
+from distill.types import Batch, Recording, RecordingPlan, UserError
 
 #: Prefix of the student's weights in a checkpoint.
 STUDENT_PREFIX = "student."
@@ -37,11 +38,13 @@ class TaskModule(L.LightningModule):
 
     Args:
         losses: The named terms that stages may weight.
-        task: What is predicted; extractive question answering when left out.
+        task: What is predicted; :attr:`default_task` when left out.
         optimizer: Makes the optimizer from the parameters; the learning rate is the stage's.
     """
 
     student: PreTrainedModel
+    #: What is predicted where no task is named.
+    default_task: type[Task] = QuestionAnswering
 
     def __init__(
         self,
@@ -50,7 +53,7 @@ class TaskModule(L.LightningModule):
         optimizer: OptimizerCallable = torch.optim.AdamW,
     ) -> None:
         super().__init__()
-        self.task = task if task is not None else QuestionAnswering()
+        self.task = task if task is not None else self.default_task()
         self.objective = Objective(losses)
         self.balance = LossBalance()
         self.make_optimizer = optimizer
@@ -69,6 +72,11 @@ class TaskModule(L.LightningModule):
     def starts_at_random(self) -> bool:
         """Whether the student has only random weights until it is trained or a checkpoint is loaded."""
         return True
+
+    @property
+    def trains_head(self) -> bool:
+        """Whether the active stage trains the head, without which the scores are no measure of the training."""
+        return self.active_stage is None or self.objective.plans(self.active_stage.stage.weights)[0].logits
 
     def check(self, max_length: int) -> None:
         """Check everything that can be checked before weights or data are loaded.
@@ -106,6 +114,11 @@ class TaskModule(L.LightningModule):
     def compute_terms(self, batch: Batch, weights: Mapping[str, float], temperature: float) -> tuple[Tensor, Any]:
         """Return the weighted objective of a batch, (), and the raw mean of each active term."""
         raise UserError(f"{type(self).__name__} has no training objective")
+
+    def record(self, recorder: Recorder, batch: Batch, plan: RecordingPlan) -> Recording:
+        """Run a recorder's model on a batch and return what the plan names; the head computes what the task reads."""
+        with self.task.focus(recorder.model, batch, plan.logits):
+            return recorder.record(batch.inputs, plan, self.task.logits)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Return the active stage's objective; log each of its terms, raw, and as it counts where they are balanced."""
@@ -171,7 +184,7 @@ class TaskModule(L.LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         """Log ``val/<score>``."""
-        self._finish("val", prog_bar=("f1", "exact_match"))
+        self._finish("val", prog_bar=[score.name for score in self.task.headline])
 
     def on_test_epoch_end(self) -> None:
         """Log ``test/<score>``."""
@@ -199,11 +212,15 @@ class TaskModule(L.LightningModule):
     def _start(self, dataloader: Any) -> Evaluation:
         limits = (self.trainer.limit_val_batches, self.trainer.limit_test_batches, self.trainer.limit_predict_batches)
         is_trial = bool(self.trainer.fast_dev_run) or any(limit != 1.0 for limit in limits)
-        return self.task.evaluation(dataloader.dataset.examples, partial=is_trial)
+        # Sets without examples are scored item by item.
+        examples = getattr(dataloader.dataset, "examples", dataloader.dataset)
+        return self.task.evaluation(examples, partial=is_trial)
 
     def _score(self, model: PreTrainedModel, batch: Batch, evaluation: Evaluation | None) -> None:
         assert evaluation is not None
-        evaluation.update(self.task.logits(model(**batch.inputs)), batch)
+        with self.task.focus(model, batch):
+            output = model(**batch.inputs)
+        evaluation.update(self.task.logits(output), batch)
 
     def _finish(self, prefix: str, prog_bar: Iterable[str] = ()) -> None:
         assert self._evaluation is not None

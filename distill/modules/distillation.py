@@ -159,7 +159,7 @@ class DistillationModule(TaskModule):
         """Return the weighted objective of a batch, (), and the raw mean of each active term."""
         student_plan, teacher_plan = self.objective.plans(weights)
         assert self._student_recorder is not None
-        student = self._student_recorder.record(batch.inputs, student_plan, self.task.logits)
+        student = self.record(self._student_recorder, batch, student_plan)
         teacher = None
         if teacher_plan is not None:
             assert self._teachers is not None

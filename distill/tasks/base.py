@@ -4,16 +4,32 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from distill.types import Batch, Example
+from distill.types import Batch
 
 #: Fills logits that must not be chosen: finite, so that a softmax difference of two filled places is 0 and not NaN.
 MASKED_LOGIT = -1e30
+
+
+@dataclass(frozen=True)
+class Score:
+    """A figure by which models are compared.
+
+    Attributes:
+        name: Its key among the scores of an evaluation, and behind ``val/`` in the logs.
+        label: What tables and messages call it.
+        higher_is_better: Its direction.
+    """
+
+    name: str
+    label: str
+    higher_is_better: bool = True
 
 
 @dataclass(frozen=True)
@@ -34,7 +50,7 @@ class Evaluation(ABC):
 
     @abstractmethod
     def update(self, logits: Tensor, batch: Batch) -> None:
-        """Add the head's output for one batch; ``batch.windows`` must be present."""
+        """Add the head's output for one batch, which must hold what decoding needs, such as ``batch.windows``."""
 
     @abstractmethod
     def compute(self) -> EvaluationResult:
@@ -50,6 +66,10 @@ class Task(ABC):
 
     #: Short name used in logs and reports.
     name: str
+    #: The score by which the best checkpoint is chosen; one of :attr:`headline`.
+    main_score: Score
+    #: The scores that tables and reports put first, in their order.
+    headline: tuple[Score, ...]
 
     @abstractmethod
     def load_model(self, folder: str, **kwargs: Any) -> PreTrainedModel:
@@ -58,6 +78,22 @@ class Task(ABC):
     @abstractmethod
     def build_model(self, config: Any) -> PreTrainedModel:
         """Build a model with this task's head and random weights."""
+
+    def focus(self, model: PreTrainedModel, batch: Batch, logits: bool = True) -> AbstractContextManager[None]:
+        """Return a context in which the model's head may leave out what neither losses nor scores read.
+
+        For heads that cost as much as the encoder; here the whole head is computed, as transformers does.
+
+        Args:
+            model: The model that will be called once.
+            batch: What it will be called on.
+            logits: Whether the head's scores are needed at all.
+        """
+        return nullcontext()
+
+    def num_head_tokens(self, batch: Batch) -> Tensor:
+        """Return at how many tokens of a batch the head is needed, () int64: here at all real ones."""
+        return batch.attention_mask.sum()
 
     @abstractmethod
     def logits(self, output: Any) -> Tensor:
@@ -72,5 +108,5 @@ class Task(ABC):
         """Return the right class of every row, (N,) int64."""
 
     @abstractmethod
-    def evaluation(self, examples: Sequence[Example], partial: bool = False) -> Evaluation:
+    def evaluation(self, examples: Sequence[Any], partial: bool = False) -> Evaluation:
         """Start an evaluation over ``examples``; with ``partial`` some of them may never come, as in trial runs."""

@@ -41,7 +41,8 @@ class ModelSource:
     @torch.no_grad()
     def record(self, batch: Batch, plan: RecordingPlan) -> Recording:
         """Run the model once."""
-        return self._recorder.record(batch.inputs, plan, self._task.logits)
+        with self._task.focus(self.model, batch, plan.logits):
+            return self._recorder.record(batch.inputs, plan, self._task.logits)
 
 
 class StoredSource:

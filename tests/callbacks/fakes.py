@@ -8,6 +8,7 @@ from torch.utils.data import DataLoader
 from transformers import BertConfig, BertForQuestionAnswering
 
 from distill.tasks.base import EvaluationResult
+from distill.tasks.question_answering.task import QuestionAnswering
 from distill.types import Answer, Example
 
 CONTEXT = "Lucía nació en Cádiz y Mateo en Jaén."
@@ -43,10 +44,12 @@ class FakeModule(L.LightningModule):
 
     def __init__(self, with_teacher: bool = True) -> None:
         super().__init__()
+        self.task = QuestionAnswering()
         self.student = tiny_bert(1)
         self.teacher = tiny_bert(3).eval().requires_grad_(False) if with_teacher else None
         self.last_evaluation: EvaluationResult | None = None
         self.active_stage = None
+        self.trains_head = True
         self.evaluated: list[str] = []
         with torch.no_grad():
             self.student.qa_outputs.bias.zero_()

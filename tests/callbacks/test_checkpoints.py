@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from itertools import count
+from types import SimpleNamespace
+
 import pytest
 import torch
 
-from distill.callbacks.checkpoints import BestInFinalStage, LastCheckpoint
+from distill.callbacks.checkpoints import BestInFinalStage, LastCheckpoint, best_rule
 from distill.callbacks.stages import StageSchedule
 from distill.stages import Stage
+from distill.tasks.masked_language.task import MaskedLanguage
+from distill.tasks.question_answering.task import QuestionAnswering
+from distill.types import UserError
 
 from .fakes import FakeModule, tiny_trainer
 
@@ -29,13 +35,13 @@ class ScriptedModule(FakeModule):
         self.log_dict({"val/f1": score, "val/exact_match": 100 - score})
 
 
-def fit(folder, scores=SCORES, stages=STAGES, best=None, last=None, ckpt_path=None, **settings):
+def fit(folder, scores=SCORES, stages=STAGES, best=None, last=None, ckpt_path=None, module=None, **settings):
     best, last = best or BestInFinalStage(), last or LastCheckpoint()
     schedule = [StageSchedule(stages)] if stages else []
     trainer = tiny_trainer(
         folder, [*schedule, last, best], **{"max_epochs": -1, "enable_checkpointing": True, **settings}
     )
-    trainer.fit(ScriptedModule(scores), ckpt_path=ckpt_path)
+    trainer.fit((module or ScriptedModule)(scores), ckpt_path=ckpt_path)
     return best
 
 
@@ -66,6 +72,61 @@ def test_best_is_replaced_by_a_better_one_alone(tmp_path, scores, best_epoch):
 def test_another_score_can_be_compared(tmp_path):
     fit(tmp_path, best=BestInFinalStage(monitor="val/exact_match"))
     assert num_epochs(load(tmp_path, "best.ckpt")) == 3
+
+
+class PerplexityModule(ScriptedModule):
+    """Has a task whose main score is better when it is lower."""
+
+    def __init__(self, scores: list[float]) -> None:
+        super().__init__(scores)
+        self.task = MaskedLanguage()
+
+    def on_validation_epoch_end(self) -> None:
+        score = next(self.scores)
+        self.log_dict({"val/perplexity": score, "val/accuracy": score})
+
+
+@pytest.mark.parametrize(("monitor", "best_epoch"), [(None, 4), ("val/perplexity", 4), ("val/accuracy", 5)])
+def test_direction_of_the_score_is_the_tasks(tmp_path, monitor, best_epoch):
+    best = fit(tmp_path, [1.0, 2.0, 30.0, 20.0, 40.0], best=BestInFinalStage(monitor), module=PerplexityModule)
+    assert num_epochs(load(tmp_path, "best.ckpt")) == best_epoch
+    assert float(best.best_model_score) == {4: 20.0, 5: 40.0}[best_epoch]
+
+
+def test_resumed_run_still_knows_the_lowest_score(tmp_path):
+    fit(tmp_path, [1.0, 2.0, 30.0, 20.0], max_epochs=4, module=PerplexityModule)
+    last = tmp_path / "checkpoints" / "last.ckpt"
+    best = fit(tmp_path, [40.0], ckpt_path=last, module=PerplexityModule)
+    assert float(best.best_model_score) == 20.0
+    assert num_epochs(load(tmp_path, "best.ckpt")) == 4
+
+
+def test_rule_names_the_tasks_main_score():
+    assert best_rule(MaskedLanguage()) == "best validation perplexity within the final stage"
+    assert best_rule(QuestionAnswering()) == "best validation F1 within the final stage"
+
+
+def test_last_checkpoint_is_written_within_epochs_after_so_many_minutes(tmp_path, monkeypatch):
+    saved = []
+
+    class Watched(LastCheckpoint):
+        def _save_checkpoint(self, trainer, filepath) -> None:
+            saved.append(trainer.global_step)
+            super()._save_checkpoint(trainer, filepath)
+
+    seconds = count(0, 12.5)  # two callbacks look when training starts and at every step: 25 s each
+    clock = SimpleNamespace(monotonic=lambda: next(seconds))
+    monkeypatch.setattr("lightning.pytorch.callbacks.model_checkpoint.time", clock)
+    stages = {"logits": Stage({"logits": 1.0}, steps=2 * STEPS_PER_EPOCH)}
+    fit(tmp_path, [1.0, 2.0], stages, last=Watched(every_n_epochs=2, every_n_minutes=1.0))
+    assert saved == [3, 4]
+    assert load(tmp_path, "last.ckpt")["global_step"] == 4
+
+
+@pytest.mark.parametrize("minutes", [0, -1.0])
+def test_minutes_between_checkpoints_must_be_more_than_none(minutes):
+    with pytest.raises(UserError, match="every_n_minutes must be more than 0"):
+        LastCheckpoint(every_n_minutes=minutes)
 
 
 def test_without_a_schedule_every_epoch_may_be_the_best(tmp_path):

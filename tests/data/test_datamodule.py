@@ -77,7 +77,7 @@ def test_left_padding_shifts_labels_and_context(settings, teacher_folder, monkey
 
     right = next(iter(loaded("fit", settings).val_dataloader()))
     original = loading.load_tokenizer
-    monkeypatch.setattr("distill.data.datamodule.load_tokenizer", left)
+    monkeypatch.setattr("distill.data.base.load_tokenizer", left)
     shifted = next(iter(loaded("fit", settings).val_dataloader()))
     for row in range(len(right.window_ids)):
         shift = int((right.attention_mask[row] == 0).sum())

@@ -10,9 +10,17 @@ import pytest
 import torch
 from torch import Tensor
 
-from distill.losses import AttentionLoss, DistillationLoss, EmbeddingLoss, HiddenStateLoss, LabelLoss, LogitLoss
+from distill.losses import (
+    AttentionLoss,
+    DistillationLoss,
+    EmbeddingLoss,
+    HiddenStateLoss,
+    LabelLoss,
+    LogitLoss,
+    RelationLoss,
+)
 from distill.models.layer_map import resolve_layer_map
-from distill.tasks.base import MASKED_LOGIT, Task
+from distill.tasks.base import MASKED_LOGIT, Score, Task
 from distill.types import AttentionInputs, Batch, LayerMap, ModelShape, Recording
 
 STUDENT = ModelShape(num_layers=2, hidden_size=8, num_heads=2)
@@ -24,7 +32,8 @@ class PointerTask(Task):
     """Two pointers into the sequence, laid out as 2 B rows of S classes."""
 
     name = "pointer"
-    main_score = "f1"
+    main_score = Score("f1", "F1")
+    headline = (main_score,)
 
     def load_model(self, folder: str, **kwargs: Any) -> Any:
         raise NotImplementedError
@@ -175,6 +184,7 @@ LOSSES: dict[str, Callable[[bool], DistillationLoss]] = {
     "embedding": lambda mask: EmbeddingLoss(mask_padding=mask),
     "logits kl": lambda mask: LogitLoss("kl", mask_padding=mask),
     "logits soft cross entropy": lambda mask: LogitLoss("soft_cross_entropy", mask_padding=mask),
+    "relations": lambda mask: RelationLoss(num_relation_heads=4, mask_padding=mask),
     "labels": lambda mask: LabelLoss(mask_padding=mask),
 }
 

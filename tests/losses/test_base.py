@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from distill.losses import AttentionLoss, DistillationLoss, HiddenStateLoss, LabelLoss
+from distill.losses import AttentionLoss, DistillationLoss, HiddenStateLoss, LabelLoss, RelationLoss
 from distill.tasks.base import Task
 from distill.types import Batch, LayerMap, UserError
 
@@ -47,7 +47,7 @@ def test_gradient_reaches_what_the_plan_names_and_no_teacher(loss: DistillationL
     loss(scene.student, scene.teacher, scene.batch, TEMPERATURE).value.backward()
     plan = loss.student_plan
     expected = {f"state {state}" for state in plan.hidden_states}
-    expected |= {f"{part} {layer}" for layer in plan.attentions for part in ("query", "key")}
+    expected |= {f"{part} {layer}" for layer in plan.attentions for part in _compared_parts(loss)}
     expected |= {"logits"} if plan.logits else set()
     reached = {
         name for name, tensor in tensors_of(scene.student).items() if tensor.grad is not None and tensor.grad.any()
@@ -67,7 +67,8 @@ def test_padding_gets_no_gradient(loss: DistillationLoss, scene: Scene) -> None:
 
 
 def test_analytic_gradient(loss: DistillationLoss, scene: Scene) -> None:
-    inputs = [tensor for name, tensor in tensors_of(scene.student).items() if not name.startswith("value")]
+    unused = {"query", "key", "value"} - _compared_parts(loss)
+    inputs = [tensor for name, tensor in tensors_of(scene.student).items() if name.split()[0] not in unused]
 
     def value(*_: torch.Tensor) -> torch.Tensor:
         return loss(scene.student, scene.teacher, scene.batch, TEMPERATURE).value
@@ -130,6 +131,11 @@ def test_labels_need_no_teacher(task: Task) -> None:
     loss = LabelLoss()
     loss.bind(STUDENT, None, None, task)
     assert not loss.teacher_plan.logits
+
+
+def _compared_parts(loss: DistillationLoss) -> set[str]:
+    """Return which inputs of attention a loss on attention reads."""
+    return {"query", "key", "value"} if isinstance(loss, RelationLoss) else {"query", "key"}
 
 
 def _parts(scene: Scene) -> tuple[object, object, Batch, float]:

@@ -1,9 +1,11 @@
 import json
+import unicodedata
 
 import pytest
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from distill.models.tokenizer import SPECIAL_TOKENS, train_from_files, train_tokenizer
+from distill.text.duplicates import document_key
 from distill.types import UserError
 
 TEXTS = ["Lucía Ferrer nació en Cádiz.", "¿Dónde nació Lucía Ferrer?", "Íñigo Peña nació en Ávila.", "¿Y Mateo?"]
@@ -67,7 +69,7 @@ def test_vocabulary_without_room_beside_the_bytes_is_refused(vocab_size):
 
 
 def test_folder_loads_as_the_tokenizer_that_was_trained(squad_file, tmp_path):
-    train_from_files([str(squad_file)], str(tmp_path / "deep" / "tokenizer"), vocab_size=300)
+    train_from_files(str(tmp_path / "deep" / "tokenizer"), [str(squad_file)], vocab_size=300)
     loaded = AutoTokenizer.from_pretrained(tmp_path / "deep" / "tokenizer")
     assert loaded.is_fast
     assert len(loaded) == 300
@@ -78,7 +80,7 @@ def test_folder_loads_as_the_tokenizer_that_was_trained(squad_file, tmp_path):
 
 def test_training_twice_writes_the_same_bytes(squad_file, tmp_path):
     for name in ("first", "second"):
-        train_from_files([str(squad_file)], str(tmp_path / name), vocab_size=300)
+        train_from_files(str(tmp_path / name), [str(squad_file)], vocab_size=300)
     first, second = ({file.name: file.read_bytes() for file in (tmp_path / n).iterdir()} for n in ("first", "second"))
     assert "tokenizer.json" in first
     assert first == second
@@ -89,7 +91,7 @@ def test_questions_and_contexts_are_both_learned_from(tmp_path):
     qas = [{"id": str(i), "question": "¿Zzzzzzzz?", "answers": [{"text": "wwww", "answer_start": 0}]} for i in range(2)]
     paragraphs = [{"context": f"wwww wwww {i}", "qas": [qas[i]]} for i in range(2)]
     file.write_text(json.dumps({"data": [{"paragraphs": paragraphs}]}), encoding="utf-8")
-    train_from_files([str(file)], str(tmp_path / "tokenizer"), vocab_size=400)
+    train_from_files(str(tmp_path / "tokenizer"), [str(file)], vocab_size=400)
     pieces = AutoTokenizer.from_pretrained(tmp_path / "tokenizer").get_vocab()
     assert "wwww" in pieces
     assert any("zz" in piece for piece in pieces)
@@ -100,14 +102,14 @@ def test_existing_folder_is_refused_and_left_alone(squad_file, tmp_path):
     target.mkdir()
     (target / "notes.txt").write_text("mine", encoding="utf-8")
     with pytest.raises(UserError, match="tokenizer exists already"):
-        train_from_files([str(squad_file)], str(target), vocab_size=300)
+        train_from_files(str(target), [str(squad_file)], vocab_size=300)
     assert [path.name for path in target.iterdir()] == ["notes.txt"]
 
 
 @pytest.mark.parametrize(("file", "vocab_size"), [("questions.json", 100), ("missing.json", 300)])
 def test_refused_input_leaves_nothing_behind(squad_file, tmp_path, file, vocab_size):
     with pytest.raises(UserError):
-        train_from_files([str(tmp_path / file)], str(tmp_path / "new" / "tokenizer"), vocab_size)
+        train_from_files(str(tmp_path / "new" / "tokenizer"), [str(tmp_path / file)], vocab_size)
     assert not (tmp_path / "new").exists()
 
 
@@ -120,6 +122,86 @@ def test_interrupted_writing_leaves_no_half_folder(squad_file, tmp_path, monkeyp
 
     monkeypatch.setattr(PreTrainedTokenizerFast, "save_pretrained", save_half)
     with pytest.raises(OSError, match="no space"):
-        train_from_files([str(squad_file)], str(tmp_path / "new" / "tokenizer"), vocab_size=300)
+        train_from_files(str(tmp_path / "new" / "tokenizer"), [str(squad_file)], vocab_size=300)
     assert not (tmp_path / "new" / "tokenizer").exists()
     assert not list((tmp_path / "new").glob("[!.]*"))
+
+
+@pytest.fixture
+def text_file(tmp_path):
+    """Two hundred documents; one in five is held out below."""
+    file = tmp_path / "text.txt"
+    documents = [f"Lucía Ferrer, la número {i}, nació en Cádiz." for i in range(200)]
+    file.write_text("\n\n\n".join(documents), encoding="utf-8")
+    return file
+
+
+def coverage_of(folder) -> dict:
+    return json.loads((folder / "coverage.json").read_text(encoding="utf-8"))
+
+
+def test_text_is_learned_from_and_measured_on_documents_held_out(text_file, tmp_path, capsys):
+    train_from_files(str(tmp_path / "new"), [str(text_file)], vocab_size=300, held_out_every=5)
+    coverage = coverage_of(tmp_path / "new")
+    assert coverage["measured_on"] == "1 in 5 documents, held out"
+    assert 20 < coverage["documents"] < 60
+    assert coverage["words"] == 8 * coverage["documents"]
+    assert coverage["tokens_per_word"] == round(coverage["tokens"] / coverage["words"], 4)
+    assert 50 < coverage["one_piece_share"] <= 100
+    line = capsys.readouterr().out
+    assert line.startswith(f"{tmp_path / 'new'}: 300 pieces; {coverage['tokens_per_word']:.3f} tokens per word")
+    assert AutoTokenizer.from_pretrained(tmp_path / "new").mask_token == "<mask>"
+
+
+def test_held_out_documents_are_not_learned_from(tmp_path):
+    documents = [f"zzzz{'ñ' * (i % 7)} documento {i}" for i in range(100)]
+    file = tmp_path / "text.txt"
+    file.write_text("\n".join(documents), encoding="utf-8")
+    train_from_files(str(tmp_path / "share"), [str(file)], vocab_size=290, document_separator="line", held_out_every=5)
+    kept = [text for text in documents if document_key(text) % 5]
+    assert coverage_of(tmp_path / "share")["documents"] == 100 - len(kept)
+    expected = train_tokenizer(kept, 290).backend_tokenizer.to_str()
+    loaded = AutoTokenizer.from_pretrained(tmp_path / "share").backend_tokenizer
+    assert json.loads(loaded.to_str())["model"] == json.loads(expected)["model"]
+
+
+def test_questions_are_all_learned_from_and_measured_on(squad_file, tmp_path):
+    train_from_files(str(tmp_path / "new"), [str(squad_file)], vocab_size=300)
+    assert coverage_of(tmp_path / "new")["measured_on"] == "the training text"
+    train_from_files(str(tmp_path / "text"), [str(squad_file)], vocab_size=300, held_out_every=7)
+    assert coverage_of(tmp_path / "text") == coverage_of(tmp_path / "new")
+
+
+def test_composed_and_decomposed_text_give_the_same_pieces(tmp_path):
+    for form in ("NFC", "NFD"):
+        text = "\n".join(["Cádiz, Ávila, Jaén"] * 9)
+        (tmp_path / f"{form}.txt").write_text(unicodedata.normalize(form, text), encoding="utf-8")
+        train_from_files(str(tmp_path / form), [str(tmp_path / f"{form}.txt")], vocab_size=270, held_out_every=0)
+    composed, decomposed = ((tmp_path / form / "tokenizer.json").read_bytes() for form in ("NFC", "NFD"))
+    assert composed == decomposed
+
+
+def test_sample_of_the_package_is_learned_from_when_nothing_is_named(tmp_path, monkeypatch):
+    monkeypatch.setattr("distill.assets.text_es.generate.NUM_DOCUMENTS", 100)
+    train_from_files(str(tmp_path / "new"), vocab_size=400, held_out_every=10)
+    assert 1 < coverage_of(tmp_path / "new")["tokens_per_word"] < 5
+
+
+@pytest.mark.parametrize(
+    ("held_out_every", "message"),
+    [
+        (1, "held_out_every must be 0 or at least 2, not 1"),
+        (-1, "held_out_every must be 0 or at least 2, not -1"),
+        (10**15, r"text\.txt: no document is left to measure on"),
+    ],
+)
+def test_shares_that_leave_nothing_are_refused(text_file, tmp_path, held_out_every, message):
+    with pytest.raises(UserError, match=message):
+        train_from_files(str(tmp_path / "new"), [str(text_file)], vocab_size=300, held_out_every=held_out_every)
+    assert not (tmp_path / "new").exists()
+
+
+def test_text_of_which_all_is_held_out_is_refused(text_file, tmp_path, monkeypatch):
+    monkeypatch.setattr("distill.models.tokenizer.document_key", lambda _: 0)
+    with pytest.raises(UserError, match="no document is left to learn from"):
+        train_from_files(str(tmp_path / "new"), [str(text_file)], vocab_size=300)

@@ -18,6 +18,8 @@ from distill.reporting.comparison import (
     table_scores,
 )
 from distill.reporting.latency import Latency
+from distill.tasks.masked_language.task import MaskedLanguage
+from distill.tasks.question_answering.task import QuestionAnswering
 
 SCORES = {
     "exact_match": 60.0,
@@ -30,13 +32,16 @@ SCORES = {
     "unseen_wording/f1": 55.0,
     "num_questions": 12.0,
 }
+HEADLINE = QuestionAnswering.headline
 STUDENT = ModelFigures(SCORES, 1_000, 4_000, Latency(2.0, 3.0, 500.0))
 TEACHER = ModelFigures({**SCORES, "exact_match": 80.0, "f1": 90.0}, 5_000, 20_000, Latency(8.0, 9.0, 125.0))
 POINT = {"batch_size": 1, "length": 384, "dtype": "float32"}
 
 
 def report(student=STUDENT, teacher=TEACHER, benchmark=POINT):
-    return build_report(student, teacher, [{"name": "logits"}], {"max_length": 384}, {"python": "3"}, {}, benchmark)
+    return build_report(
+        student, teacher, [{"name": "logits"}], {"max_length": 384}, {"python": "3"}, {}, benchmark, HEADLINE
+    )
 
 
 def render(table):
@@ -66,6 +71,41 @@ def test_report_has_the_promised_shape():
     assert result["data"] == {"max_length": 384}
     assert result["environment"] == {"python": "3"}
     assert result["status"] == "finished"
+
+
+def masked_language_report(with_teacher=True):
+    student = ModelFigures({"perplexity": 20.0, "cross_entropy": 3.0, "accuracy": 40.0, "num_masked_tokens": 9.0}, 1, 4)
+    teacher = ModelFigures({"perplexity": 10.0, "cross_entropy": 2.0, "accuracy": 50.0, "num_masked_tokens": 9.0}, 5, 8)
+    return build_report(
+        student, teacher if with_teacher else None, [], {}, {}, {}, headline=MaskedLanguage.headline,
+        throughput={"total": {"num_tokens": 3}},
+    )  # fmt: skip
+
+
+def test_ratio_of_a_score_where_lower_is_better_is_turned_round():
+    result = masked_language_report()
+    assert result["retention"] == pytest.approx({"perplexity": 0.5, "cross_entropy": 2 / 3, "accuracy": 0.8})
+    assert (result["student"]["perplexity"], result["teacher"]["perplexity"]) == (20.0, 10.0)
+    assert "f1" not in result["student"]
+    assert result["throughput"] == {"total": {"num_tokens": 3}}
+    assert report()["throughput"] is None
+
+
+def test_headline_of_the_task_leads_the_table_under_its_labels():
+    lines = [line for line in render(comparison_table(masked_language_report())).splitlines() if "│" in line]
+    assert [line.split("│")[1].strip() for line in lines[:3]] == [score.label for score in MaskedLanguage.headline]
+    assert [cell.strip() for cell in lines[0].split("│")[2:5]] == ["10.00", "20.00", "0.500"]
+    assert not any("num_masked" in line for line in lines)
+
+
+def test_scores_of_one_model_follow_the_headline_and_end_with_the_counts():
+    scores = {"accuracy": 40.0, "num_masked_tokens": 1234.0, "perplexity": 20.0}
+    lines = [line for line in render(scores_table(scores, "Test", MaskedLanguage.headline)).splitlines() if "│" in line]
+    assert [[cell.strip() for cell in line.split("│")[1:3]] for line in lines] == [
+        ["perplexity", "20.00"],
+        ["accuracy, masked tokens", "40.00"],
+        ["masked tokens", "1,234"],
+    ]
 
 
 def test_report_without_a_teacher_or_latency():

@@ -196,7 +196,7 @@ def write_paragraph(domain: Domain, lexicon: Lexicon, rng: random.Random) -> Par
         num_entities = rng.choice((2, 2, 3))
         entities = [name_entity(rng.choice(domain.entities), lexicon, rng) for _ in range(num_entities)]
         facts = draw_facts(domain.attributes, num_entities, lexicon, rng)
-        sentences = _narrate(domain, entities, facts, lexicon, rng)
+        sentences = narrate(domain, entities, facts, lexicon, rng)
         context = " ".join(sentences)
         has_right_length = (
             MIN_WORDS <= len(context.split()) <= MAX_WORDS and MIN_SENTENCES <= len(sentences) <= MAX_SENTENCES
@@ -205,11 +205,13 @@ def write_paragraph(domain: Domain, lexicon: Lexicon, rng: random.Random) -> Par
             return Paragraph(context, entities, facts, domain.attributes)
 
 
-def _narrate(
+def narrate(
     domain: Domain, entities: Sequence[Entity], facts: Sequence[Fact], lexicon: Lexicon, rng: random.Random
 ) -> list[str]:
+    """Tell every fact, in sentences that may also introduce several entities, tell nothing or speak of other things."""
     narrator = Narrator(entities, facts, rng)
-    sentences = [narrator.open_with(rng.choice(domain.openers))] if rng.random() < 0.35 else []
+    opens = rng.random() < 0.35 and len(entities) > 1
+    sentences = [narrator.open_with(rng.choice(domain.openers))] if opens else []
     lures = rng.choice((0, 0, 1))
     while any(narrator.queues):
         if lures and rng.random() < 0.3:

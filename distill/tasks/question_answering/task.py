@@ -11,7 +11,7 @@ from torch import Tensor
 from transformers import AutoModelForQuestionAnswering, PreTrainedModel
 
 from distill.metrics.normalize import LANGUAGES
-from distill.tasks.base import MASKED_LOGIT, Task
+from distill.tasks.base import MASKED_LOGIT, Score, Task
 from distill.tasks.question_answering.evaluation import QuestionAnsweringEvaluation
 from distill.types import Batch, Example, UserError
 
@@ -31,6 +31,8 @@ class QuestionAnswering(Task):
     """
 
     name = "question_answering"
+    main_score = Score("f1", "F1")
+    headline = (Score("exact_match", "EM"), main_score)
 
     def __init__(
         self,

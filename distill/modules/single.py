@@ -1,4 +1,4 @@
-"""The module that fine-tunes one model: teachers, and baselines that learn from labels alone."""
+"""Modules that train one model from labels: backbones, teachers, and baselines for students."""
 
 from __future__ import annotations
 
@@ -20,10 +20,11 @@ from distill.models.recording import Recorder, model_shape
 from distill.models.student import MIMETIC
 from distill.modules.base import TaskModule
 from distill.tasks.base import Task
+from distill.tasks.masked_language.task import MaskedLanguage
 from distill.types import Batch, UserError
 
 
-class QuestionAnsweringModule(TaskModule):
+class SingleModule(TaskModule):
     """One model learning from labels, evaluated exactly as a distilled student is.
 
     Args:
@@ -32,7 +33,7 @@ class QuestionAnsweringModule(TaskModule):
         init: How random weights are drawn: all alike, or ``mimetic``, with attention started on likeness and nearness.
         tokenizer: Folder or hub name of the tokenizer; the model's own when left out.
         losses: Named terms that stages may weight; ``labels`` alone when left out.
-        task: What is predicted; extractive question answering when left out.
+        task: What is predicted; :attr:`default_task` when left out.
         optimizer: Makes the optimizer; the learning rate is the stage's.
 
     Raises:
@@ -113,3 +114,13 @@ class QuestionAnsweringModule(TaskModule):
         assert self.architecture is not None
         assert self.tokenizer_source is not None
         return build_config(self.architecture, load_tokenizer(self.tokenizer_source))
+
+
+class QuestionAnsweringModule(SingleModule):
+    """One question-answering model: a teacher, or what a student is compared with."""
+
+
+class MaskedLanguageModule(SingleModule):
+    """One masked-language model: a backbone that teachers and students start from."""
+
+    default_task = MaskedLanguage

@@ -13,7 +13,7 @@ from distill.data.datamodule import SquadDataModule
 from distill.losses.logits import LogitLoss
 from distill.losses.repetition import RepetitionLoss
 from distill.models.tokenizer import train_tokenizer
-from distill.modules.question_answering import QuestionAnsweringModule
+from distill.modules.single import QuestionAnsweringModule
 from distill.stages import Stage
 from distill.types import UserError
 from tests.conftest import squad_document

@@ -1,0 +1,1 @@
+"""A sample of plain Spanish text, written by a seeded generator."""

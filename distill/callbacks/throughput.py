@@ -1,0 +1,158 @@
+"""How fast training goes, and how much of the device it uses."""
+
+from __future__ import annotations
+
+from dataclasses import astuple
+from typing import Any
+
+import lightning as L
+import torch
+from lightning.pytorch.utilities import rank_zero_info
+from torch.utils.hooks import RemovableHandle
+
+from distill.reporting.throughput import ModelSize, StepClock, StepTotals, matrix_dtype, matrix_peak, peak_size
+from distill.types import Batch, UserError
+
+
+class Throughput(L.Callback):
+    """Logs real tokens per second and the share of the device's matrix peak, and gives their means to the report.
+
+    Timed are training steps alone, from ``on_train_batch_start`` to ``on_train_batch_end``: forward, backward and
+    optimizer, without loading data, validating or saving. As often as the Trainer logs, over the steps since:
+
+    - ``throughput/tokens_per_second``: real tokens, of all processes together.
+    - ``throughput/model_flops_per_second``: what the models need, not what kernels do: for the student's forward and
+      backward passes ``6 P tokens + 6 P_head head_tokens + 12 L D n^2``, and a third of that for a teacher that ran;
+      see :meth:`~distill.reporting.throughput.ModelSize.forward_flops`. Learned parts of losses are left out.
+    - ``throughput/peak_share``: that over the measured peak of all devices.
+
+    The peak is the fastest product of two square matrices on the run's device, in the run's precision, measured for a
+    fraction of a second when training starts: 1024 rows on a CPU, 8192 on a GPU. A ``fast_dev_run`` measures none.
+
+    The totals of every stage are kept in checkpoints, so those of a resumed run are those of the whole. List the
+    callback after the ``StageSchedule``, which sets the stage, and before the ``Report``.
+
+    Args:
+        peak_size: Rows of the matrices.
+
+    Raises:
+        UserError: If ``peak_size`` is below 1.
+    """
+
+    def __init__(self, peak_size: int | None = None) -> None:
+        if peak_size is not None and peak_size < 1:
+            raise UserError(f"throughput.peak_size must be at least 1, not {peak_size}")
+        self.peak_size = peak_size
+        #: The report's section, on every process; known when training has ended.
+        self.result: dict[str, Any] | None = None
+        #: What was done by stage, on this process.
+        self.totals: dict[str, StepTotals] = {}
+        self._peak: float | None = None
+        self._num_processes = 1
+        # Since the last settlement: batches, real tokens and FLOPs, on the device; their time; whose they are.
+        self._counts = torch.zeros(3, dtype=torch.float64)
+        self._clock = StepClock(torch.device("cpu"))
+        self._stage: str | None = None
+        self._teacher_ran = False
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: Any) -> None:
+        """Measure the peak, and watch whether the teacher runs: a stage may do without, or read what it said before."""
+        device = pl_module.device
+        if not trainer.fast_dev_run:
+            dtype = matrix_dtype(str(trainer.precision), device)
+            self._peak = matrix_peak(device, dtype, self.peak_size or peak_size(device))
+        # Restored totals are those of all processes, see state_dict.
+        self._num_processes = trainer.world_size
+        self.totals = {name: totals.scaled(1 / trainer.world_size) for name, totals in self.totals.items()}
+        self._counts = self._counts.to(device)
+        self._clock = StepClock(device)
+        self._sizes = {name: ModelSize.of(model) for name, model in _models(pl_module).items()}
+        self._hook: RemovableHandle | None = None
+        if pl_module.teacher is not None:
+            self._hook = pl_module.teacher.register_forward_hook(self._note_teacher)
+
+    def on_train_batch_start(self, trainer: L.Trainer, pl_module: Any, batch: Batch, batch_idx: int) -> None:
+        """Start the clock; settle an earlier stage first."""
+        if pl_module.active_stage.name != self._stage:
+            self._settle()
+            self._stage = pl_module.active_stage.name
+        self._teacher_ran = False
+        self._clock.start()
+
+    def on_train_batch_end(
+        self, trainer: L.Trainer, pl_module: Any, outputs: Any, batch: Batch, batch_idx: int
+    ) -> None:
+        """Stop the clock and count; log as often as the Trainer does."""
+        self._clock.stop()
+        lengths = batch.attention_mask.sum(-1)
+        head_tokens = pl_module.task.num_head_tokens(batch)
+        student_plan, teacher_plan = pl_module.objective.plans(pl_module.active_stage.stage.weights)
+        flops = 3 * self._sizes["student"].forward_flops(lengths, head_tokens if student_plan.logits else 0)
+        if self._teacher_ran:
+            with_head = teacher_plan is not None and teacher_plan.logits
+            flops = flops + self._sizes["teacher"].forward_flops(lengths, head_tokens if with_head else 0)
+        self._counts += torch.stack((torch.ones_like(flops), lengths.sum(), flops))
+        if (trainer.fit_loop.epoch_loop.total_batch_idx + 1) % trainer.log_every_n_steps == 0:
+            done = self._over_processes(trainer, self._settle())
+            for name, value in done.rates(self._num_processes, self._peak).items():
+                pl_module.log(f"throughput/{name}", value, batch_size=1)
+
+    def on_train_end(self, trainer: L.Trainer, pl_module: Any) -> None:
+        """Make the report's section."""
+        if self._hook is not None:
+            self._hook.remove()
+        self._settle()
+        stages = {name: self._over_processes(trainer, totals) for name, totals in self.totals.items()}
+        self.result = {
+            "peak": {
+                "flops_per_second": self._peak,
+                "dtype": str(matrix_dtype(str(trainer.precision), pl_module.device)).removeprefix("torch."),
+                "matrix_size": self.peak_size or peak_size(pl_module.device),
+            },
+            "total": self._describe(sum(stages.values(), StepTotals())),
+            "stages": {name: self._describe(totals) for name, totals in stages.items()},
+        }
+        if "peak_share" in (total := self.result["total"]):
+            rank_zero_info(
+                "throughput: %s tokens/s over %s tokens, %.1f %% of the measured matrix peak",
+                *(f"{total[name]:,.0f}" for name in ("tokens_per_second", "num_tokens")),
+                100 * total["peak_share"],
+            )
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the totals by stage for all processes, taking each for as busy as this one."""
+        self._settle()
+        return {name: list(astuple(totals.scaled(self._num_processes))) for name, totals in self.totals.items()}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on from the totals of an interrupted run."""
+        self.totals = {name: StepTotals(*amounts) for name, amounts in state_dict.items()}
+
+    def _settle(self) -> StepTotals:
+        """Add what was done since the last time to its stage's totals; return it."""
+        num_batches, num_tokens, model_flops = self._counts.tolist()
+        done = StepTotals(num_batches, num_tokens, model_flops, self._clock.take())
+        self._counts.zero_()
+        if self._stage is not None:
+            self.totals[self._stage] = self.totals.get(self._stage, StepTotals()) + done
+        return done
+
+    def _over_processes(self, trainer: L.Trainer, totals: StepTotals) -> StepTotals:
+        amounts = torch.tensor(astuple(totals), dtype=torch.float64, device=self._counts.device)
+        return StepTotals(*trainer.strategy.reduce(amounts, reduce_op="sum").tolist())  # type: ignore[union-attr]
+
+    def _describe(self, totals: StepTotals) -> dict[str, Any]:
+        return {
+            "num_batches": round(totals.num_batches),
+            "num_tokens": round(totals.num_tokens),
+            "seconds": totals.seconds / self._num_processes,
+            **totals.rates(self._num_processes, self._peak),
+        }
+
+    def _note_teacher(self, *_: Any) -> None:
+        self._teacher_ran = True
+
+
+def _models(module: Any) -> dict[str, Any]:
+    models = {"student": module.student, "teacher": module.teacher}
+    return {name: model for name, model in models.items() if model is not None}

@@ -1,0 +1,105 @@
+"""What every data module shares: a tokenizer, parts that are prepared once, loaders of whole batches."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+from torch.utils.data import DataLoader, Dataset, Sampler
+from transformers import PreTrainedTokenizerBase
+
+from distill.models.loading import load_tokenizer
+from distill.types import Batch, UserError
+
+#: The parts of the data.
+SPLITS = ("train", "validation", "test", "predict")
+
+#: Which parts each command of the Trainer needs.
+_SPLITS_OF_STAGE = {
+    "fit": ("train", "validation"),
+    "validate": ("validation",),
+    "test": ("test",),
+    "predict": ("predict",),
+}
+
+
+class TaskDataModule(L.LightningDataModule, ABC):
+    """Batches of one task's data, cut by the tokenizer of the model.
+
+    Args:
+        tokenizer: Folder or hub name whose tokenizer cuts the text.
+        batch_size: Items in a training batch, per process.
+        eval_batch_size: Items in an evaluation batch, per process.
+        seed: Decides the order of training batches.
+        num_workers: Processes that prepare batches; 0 stays in the main one.
+        cache_dir: Where what was tokenised is kept.
+
+    Raises:
+        UserError: If a number is out of range.
+    """
+
+    #: Tokens of an item at most, which the model must be able to take.
+    max_length: int
+
+    def __init__(
+        self, tokenizer: str, batch_size: int, eval_batch_size: int, seed: int, num_workers: int, cache_dir: str
+    ) -> None:
+        super().__init__()
+        self.tokenizer_source = tokenizer
+        self.batch_size = batch_size
+        self.eval_batch_size = eval_batch_size
+        self.seed = seed
+        self.num_workers = num_workers
+        self.cache_dir = Path(cache_dir).expanduser()
+        for name, value in (("batch_size", batch_size), ("eval_batch_size", eval_batch_size)):
+            if value < 1:
+                raise UserError(f"data.{name} must be at least 1, not {value}")
+        if num_workers < 0:
+            raise UserError(f"data.num_workers must be at least 0, not {num_workers}")
+
+    @cached_property
+    def tokenizer(self) -> PreTrainedTokenizerBase:
+        """The tokenizer that cuts the text."""
+        return load_tokenizer(self.tokenizer_source)
+
+    @abstractmethod
+    def check(self) -> None:
+        """Check the settings against the tokenizer, before any data is read.
+
+        Raises:
+            UserError: If they do not fit.
+        """
+
+    @abstractmethod
+    def summary(self) -> dict[str, Any]:
+        """Return what was read, repaired, dropped and cut, in plain numbers, for the report."""
+
+    @abstractmethod
+    def _load(self, split: str) -> None:
+        """Make one part ready, tokenising it first where it is not cached."""
+
+    def prepare_data(self) -> None:
+        """Tokenise what the running command needs, once, on one process of each node."""
+        assert self.trainer is not None
+        self.setup(self.trainer.state.fn.value)
+
+    def setup(self, stage: str) -> None:
+        """Open what ``stage`` needs on every process."""
+        for split in _SPLITS_OF_STAGE[stage]:
+            self._load(split)
+
+    def _loader(self, dataset: Dataset[Batch], sampler: Sampler[Any]) -> DataLoader[Batch]:
+        # The sampler yields whole batches, so batch_size is None: items are read from disk a batch at a time.
+        return DataLoader(
+            dataset,
+            sampler=sampler,
+            batch_size=None,
+            num_workers=self.num_workers,
+            persistent_workers=self.num_workers > 0,
+        )
+
+    def _rank(self) -> tuple[int, int]:
+        return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)

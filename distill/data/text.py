@@ -1,0 +1,219 @@
+"""The data module for masked-language models: plain text as masked blocks."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from lightning.pytorch.utilities import rank_zero_info
+from torch.utils.data import DataLoader
+
+from distill.data.base import TaskDataModule
+from distill.data.blocks import EpochSampler, MaskedBlockDataset
+from distill.data.sampling import EvaluationSampler, evaluation_batches
+from distill.models.loading import EMBEDDED
+from distill.text.blocks import TRAIN, VALIDATION, TokenBlocks
+from distill.text.cache import Preparation, cached_blocks
+from distill.text.hub import HubSource
+from distill.text.language import LanguageCheck
+from distill.text.masking import WholeWordMasking
+from distill.text.packing import BlockFrame
+from distill.text.reading import Separator
+from distill.text.sources import EmbeddedSource, FileSource, TextSource
+from distill.text.vocabulary import PieceTable
+from distill.types import Batch, UserError
+
+#: Counted, and dropped only where a configuration says so.
+SPANISH = LanguageCheck()
+WHOLE_WORDS = WholeWordMasking()
+
+#: A block has to hold more than its special tokens.
+_SHORTEST_BLOCK = 8
+
+
+class TextDataModule(TaskDataModule):
+    """Plain text as batches of masked blocks, for masked-language models.
+
+    Documents are read as a stream, rid of exact duplicates, checked for their language, tokenised, and packed one
+    after another into blocks, with a separator token where one ends and the next begins in the same block. The tokens
+    are kept under ``cache_dir``, keyed by the texts, the tokenizer and the settings, and mapped into memory.
+
+    Training text is ``train_files`` where they are named, else ``dataset``: ``embedded`` is a small Spanish sample that
+    the package writes itself, any other name a hub data set, which is streamed. Without ``validation_files`` one
+    document in ``validation_every`` is held out, chosen by its hash, so that it stays held out when text is added.
+
+    A training batch has the inputs ``input_ids`` (masked) and ``attention_mask``, each (B, ``block_length``), the label
+    ``token_ids`` (B, ``block_length``), -100 where nothing is to be predicted, and block ids as ``window_ids``. What is
+    masked depends on ``seed``, epoch and block alone; in evaluation it is always the same.
+
+    Args:
+        tokenizer: Folder or hub name whose tokenizer cuts the text; linked to the model, so never set by hand.
+        dataset: ``embedded``, a hub name, or nothing when files are named.
+        dataset_config: Configuration of the hub data set.
+        dataset_revision: Branch, tag or commit of the hub data set; the newest commit when left out.
+        train_files: ``.txt`` or ``.jsonl`` files, also ``.gz`` or ``.zst``, or folders of them.
+        validation_files: The same, for validation; a share of the training text when nothing is named.
+        test_files: The same, for the ``test`` command; the validation part when nothing is named.
+        text_field: Name of the text in JSON lines and hub data sets.
+        document_separator: What ends a document in plain text: ``blank_lines`` (two or more), ``line`` or ``file``.
+        strict: Whether a single byte that is not UTF-8 is an error; else it is replaced and counted.
+        deduplicate: Whether a document equal to an earlier one, but for case and white space, is dropped.
+        language: What decides whether a document is in the language; counted, and dropped with ``drop: true``.
+        validation_every: One document in this many is held out for validation when no files are named for it.
+        block_length: Tokens of a block, special tokens included.
+        cross_documents: Whether a block may hold several documents; else every document starts a block of its own.
+        masking: Which words are hidden, and how.
+        batch_size: Blocks in a training batch, per process.
+        eval_batch_size: Blocks in an evaluation batch, per process.
+        seed: Decides the order of training batches and what is masked.
+        num_workers: Processes that prepare batches; 0 stays in the main one.
+        cache_dir: Where tokens are kept.
+
+    Raises:
+        UserError: If a number is out of range.
+    """
+
+    def __init__(
+        self,
+        tokenizer: str = EMBEDDED,
+        dataset: str | None = EMBEDDED,
+        dataset_config: str | None = None,
+        dataset_revision: str | None = None,
+        train_files: list[str] | None = None,
+        validation_files: list[str] | None = None,
+        test_files: list[str] | None = None,
+        text_field: str = "text",
+        document_separator: Separator = "blank_lines",
+        strict: bool = False,
+        deduplicate: bool = True,
+        language: LanguageCheck | None = SPANISH,
+        validation_every: int = 50,
+        block_length: int = 128,
+        cross_documents: bool = True,
+        masking: WholeWordMasking = WHOLE_WORDS,
+        batch_size: int = 32,
+        eval_batch_size: int = 64,
+        seed: int = 0,
+        num_workers: int = 0,
+        cache_dir: str = "~/.cache/distill",
+    ) -> None:
+        super().__init__(tokenizer, batch_size, eval_batch_size, seed, num_workers, cache_dir)
+        self.dataset = dataset
+        self.dataset_config = dataset_config
+        self.dataset_revision = dataset_revision
+        self.files = {"train": train_files, "validation": validation_files, "test": test_files}
+        self.text_field = text_field
+        self.document_separator: Separator = document_separator
+        self.strict = strict
+        self.max_length = block_length
+        self.masking = masking
+        self.preparation = Preparation(
+            block_length=block_length,
+            cross_documents=cross_documents,
+            deduplicate=deduplicate,
+            language=language,
+            validation_every=0 if validation_files else validation_every,
+        )
+        self._blocks: dict[str, TokenBlocks] = {}
+        self._names: dict[str, str] = {}
+        if validation_every < 2:
+            raise UserError(f"data.validation_every must be at least 2, not {validation_every}: it leaves no text")
+        if block_length < _SHORTEST_BLOCK:
+            raise UserError(f"data.block_length must be at least {_SHORTEST_BLOCK}, not {block_length}")
+
+    @cached_property
+    def pieces(self) -> PieceTable:
+        """What masking has to know about the vocabulary."""
+        return PieceTable.of(self.tokenizer)
+
+    def check(self) -> None:
+        """Check the tokenizer and the names of the files, before any text is read.
+
+        Raises:
+            UserError: If the tokenizer lacks a mask, padding or separator token or does not show where words begin, or
+                a file is missing.
+        """
+        assert self.pieces
+        BlockFrame.of(self.tokenizer)
+        for files in self.files.values():
+            if files:
+                self._file_source(files)
+
+    def train_dataloader(self) -> DataLoader[Batch]:
+        """Return shuffled batches of masked blocks."""
+        blocks = self._dataset("train")
+        rank, num_ranks = self._rank()
+        return self._loader(blocks, EpochSampler(blocks.blocks.lengths, self.batch_size, self.seed, rank, num_ranks))
+
+    def val_dataloader(self) -> DataLoader[Batch]:
+        """Return this process's share of the validation part."""
+        return self._evaluation_loader("validation")
+
+    def test_dataloader(self) -> DataLoader[Batch]:
+        """Return this process's share of the test part."""
+        return self._evaluation_loader("test")
+
+    def summary(self) -> dict[str, Any]:
+        """Return what was read, repaired, dropped and packed, in plain numbers, for the report."""
+        return {
+            "block_length": self.preparation.block_length,
+            "masking_probability": self.masking.probability,
+            **{
+                split: {"source": self._names[split], **blocks.counts(), "reading": blocks.report.as_dict()}
+                for split, blocks in self._blocks.items()
+            },
+        }
+
+    def _load(self, split: str) -> None:
+        if split in self._blocks:
+            return
+        if split == "predict":
+            raise UserError("predict: a masked-language model has nothing to answer; use test for its perplexity")
+        own_files = self.files[split] or (self.files["validation"] if split == "test" else None)
+        held_out = split != "train" and not own_files
+        source = self._file_source(own_files) if own_files else self._training_source()
+        preparation = self.preparation
+        if own_files and split != "train":
+            preparation = replace(preparation, validation_every=0)
+        folder = cached_blocks(source, self.tokenizer, preparation, self.cache_dir)
+        blocks = TokenBlocks(folder, VALIDATION if held_out else TRAIN)
+        if not len(blocks):
+            raise UserError(self._nothing_left(split, held_out, source))
+        self._blocks[split] = blocks
+        self._names[split] = source.name
+        rank_zero_info("%s: %s%s", split, source.name, " (held-out share)" if held_out else "")
+        if not held_out:
+            for line in blocks.report.describe():
+                rank_zero_info("%s: %s", split, line)
+        counts = blocks.counts()
+        rank_zero_info(
+            "%s: %d documents, %d tokens in %d blocks", split, counts["documents"], counts["tokens"], counts["blocks"]
+        )
+
+    def _nothing_left(self, split: str, held_out: bool, source: TextSource) -> str:
+        if held_out:
+            every = self.preparation.validation_every
+            return f"{split}: {source.name}: no document falls into 1 of {every}: name files, or lower validation_every"
+        return f"{split}: {source.name}: no document is left; see data.language, data.deduplicate, validation_every"
+
+    def _training_source(self) -> TextSource:
+        if self.files["train"]:
+            return self._file_source(self.files["train"])
+        if self.dataset == EMBEDDED:
+            return EmbeddedSource()
+        if self.dataset is None:
+            raise UserError("no text: name files with --data.train_files or a --data.dataset")
+        return HubSource(self.dataset, self.dataset_config, self.dataset_revision, self.text_field)
+
+    def _file_source(self, files: list[str]) -> FileSource:
+        return FileSource(files, self.text_field, self.document_separator, self.strict)
+
+    def _dataset(self, split: str) -> MaskedBlockDataset:
+        return MaskedBlockDataset(self._blocks[split], self.masking, self.pieces, self.max_length, self.seed)
+
+    def _evaluation_loader(self, split: str) -> DataLoader[Batch]:
+        blocks = self._dataset(split)
+        batches = evaluation_batches(blocks.blocks.lengths, np.arange(len(blocks)), self.eval_batch_size, *self._rank())
+        return self._loader(blocks, EvaluationSampler(batches))

@@ -1,0 +1,76 @@
+"""One pass of one model over masked text: sums of log probabilities in, perplexity out."""
+
+from __future__ import annotations
+
+import math
+
+from torch import Tensor
+from torch import distributed as dist
+from torch.nn import functional as F
+
+from distill.tasks.base import Evaluation, EvaluationResult
+from distill.tasks.masked_language.head import masked_positions, masked_rows
+from distill.types import Batch, UserError
+
+
+class MaskedLanguageEvaluation(Evaluation):
+    """Sums the cross entropy of every hidden token, whatever the batches and the processes they fall to.
+
+    Args:
+        num_blocks: Blocks of text in the evaluation set, over all processes.
+        partial: Whether some of them may never come, as in trial runs.
+    """
+
+    def __init__(self, num_blocks: int, partial: bool = False) -> None:
+        self.num_blocks = num_blocks
+        self.partial = partial
+        self._cross_entropy = 0.0
+        self._num_correct = 0
+        self._num_tokens = 0
+        self._num_scored = 0
+
+    def update(self, logits: Tensor, batch: Batch) -> None:
+        """Add the head's scores for one batch, (B, S, V) or at the hidden places alone, see :func:`masked_rows`."""
+        rows = masked_rows(logits, batch)
+        targets = batch.labels["token_ids"].flatten()[masked_positions(batch)]
+        # Summed in double precision: a set has millions of tokens.
+        self._cross_entropy += F.cross_entropy(rows, targets, reduction="none").double().sum().item()
+        self._num_correct += int(rows.argmax(-1).eq(targets).sum())
+        self._num_tokens += len(targets)
+        self._num_scored += len(batch.window_ids)
+
+    def compute(self) -> EvaluationResult:
+        """Return the scores over the hidden tokens of every process; collective.
+
+        - ``cross_entropy``: ``mean of -log p[token]``, in nats.
+        - ``perplexity``: ``exp(cross_entropy)``.
+        - ``accuracy``: per cent of the tokens whose piece is scored highest.
+        - ``num_masked_tokens``: how many there were.
+
+        Raises:
+            UserError: If no token was hidden, or blocks were left out although the pass is not partial.
+        """
+        sums = _over_processes([self._cross_entropy, self._num_correct, self._num_tokens, self._num_scored])
+        cross_entropy, num_correct, num_tokens, num_scored = sums
+        if num_scored != self.num_blocks and not self.partial:
+            raise UserError(f"{num_scored:,} of {self.num_blocks:,} blocks were scored: score every block once")
+        if not num_tokens:
+            raise UserError("no token was hidden in the evaluation set: give it more text, or mask a larger share")
+        mean = cross_entropy / num_tokens
+        return EvaluationResult(
+            {
+                "perplexity": math.exp(mean),
+                "cross_entropy": mean,
+                "accuracy": 100 * num_correct / num_tokens,
+                "num_masked_tokens": float(num_tokens),
+            }
+        )
+
+
+def _over_processes(sums: list[float]) -> list[float]:
+    """Return each sum over all processes."""
+    if not (dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1):
+        return sums
+    parts: list[list[float]] = [[] for _ in range(dist.get_world_size())]
+    dist.all_gather_object(parts, sums)
+    return [sum(column) for column in zip(*parts, strict=True)]

@@ -1,0 +1,102 @@
+"""From documents to blocks on disk, made once and kept under a fingerprint of everything they depend on."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+from transformers import PreTrainedTokenizerBase
+
+from distill.files import new_folder, write_json
+from distill.text.blocks import MANIFEST, PARTS, TRAIN, VALIDATION, BlockWriter
+from distill.text.duplicates import SeenKeys, document_key
+from distill.text.language import LanguageCheck
+from distill.text.packing import BlockFrame, BlockPacker, tokenize
+from distill.text.report import TextReport
+from distill.text.sources import TextSource
+
+#: Raised whenever the files of the cache or what stands in them changes, so that older caches are not read.
+CACHE_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """Everything that decides how documents become blocks, but the tokenizer.
+
+    Attributes:
+        block_length: Tokens of a block, special tokens included.
+        cross_documents: Whether a block may hold several documents, with a separator between them.
+        deduplicate: Whether documents that came before are dropped.
+        language: What decides whether a document is in the language; nothing is asked when None.
+        validation_every: One document in this many, chosen by its hash, is held out for validation; 0 holds out none.
+    """
+
+    block_length: int
+    cross_documents: bool = True
+    deduplicate: bool = True
+    language: LanguageCheck | None = None
+    validation_every: int = 0
+
+
+def cached_blocks(
+    source: TextSource, tokenizer: PreTrainedTokenizerBase, preparation: Preparation, cache_dir: Path
+) -> Path:
+    """Return the folder of a source's blocks, building it under ``cache_dir`` first if it is absent.
+
+    The folder is written beside its place and renamed, so that a killed run or a second run at the same time leaves
+    either no cache or a whole one.
+
+    Raises:
+        UserError: If the source cannot be read, or the tokenizer has no separator.
+    """
+    folder = cache_dir / f"text-{fingerprint(source, tokenizer, preparation)}"
+    if not folder.exists():
+        try:
+            with new_folder(folder) as unfinished:
+                _build(source, tokenizer, preparation, unfinished)
+        except OSError:
+            if not folder.exists():  # else another process was faster, and its blocks are the same
+                raise
+    return folder
+
+
+def fingerprint(source: TextSource, tokenizer: PreTrainedTokenizerBase, preparation: Preparation) -> str:
+    """Return a hash of everything that blocks depend on: the texts, the tokenizer and the settings."""
+    # Truncation and padding are settings of the latest call, not of the tokenizer.
+    backend = {**json.loads(tokenizer.backend_tokenizer.to_str()), "truncation": None, "padding": None}
+    parts = [CACHE_VERSION, source.fingerprint(), asdict(preparation), asdict(BlockFrame.of(tokenizer)), backend]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]
+
+
+def kept_documents(source: TextSource, preparation: Preparation, report: TextReport) -> Iterator[str]:
+    """Yield the documents of a source that are neither duplicates nor dropped for their language; count the others."""
+    seen = SeenKeys()
+    for text in source.documents(report):
+        if preparation.deduplicate and not seen.add(document_key(text)):
+            report.duplicates += 1
+            continue
+        if preparation.language is not None and not preparation.language.keeps(text, report):
+            continue
+        yield text
+
+
+def _build(source: TextSource, tokenizer: PreTrainedTokenizerBase, preparation: Preparation, folder: Path) -> None:
+    report = TextReport()
+    frame = BlockFrame.of(tokenizer)
+    dtype = np.dtype(np.uint16 if len(tokenizer) <= 1 << 16 else np.uint32)
+    length, crossing = preparation.block_length, preparation.cross_documents
+    packers = [BlockPacker(length, frame, crossing) for _ in PARTS]
+    with (
+        BlockWriter(folder, TRAIN, dtype, packers[0]) as train,
+        BlockWriter(folder, VALIDATION, dtype, packers[1]) as validation,
+    ):
+        every = preparation.validation_every
+        for text, ids in tokenize(kept_documents(source, preparation, report), tokenizer):
+            held_out = every and document_key(text) % every == 0
+            (validation if held_out else train).add(ids)
+        parts = {TRAIN: train.finish(), VALIDATION: validation.finish()}
+    write_json(folder / MANIFEST, {"dtype": dtype.name, "parts": parts, "report": report.as_dict()})

@@ -1,0 +1,78 @@
+"""Counts of what was read, repaired, dropped and kept of a collection of text."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+
+@dataclass
+class TextReport:
+    """What was read, repaired, dropped and kept; a reader adds to it while documents stream through.
+
+    Attributes:
+        files: Files, or hub splits.
+        empty_files: Names of those of zero bytes.
+        invalid_bytes: Name of a file to how many of its bytes, or lone surrogates in JSON, are not UTF-8; each was
+            replaced by U+FFFD.
+        documents: Documents with text, before any was dropped.
+        characters: Characters in them.
+        empty_documents: Rows of JSON lines or of a hub set whose text is empty or null; dropped.
+        cuts: Places where a document longer than ``MAX_DOCUMENT_CHARS`` was cut into several.
+        duplicates: Documents equal to an earlier one but for case, width and white space; dropped.
+        unjudged: Documents too short for the language check; kept.
+        foreign: Documents below the threshold of the language check.
+        foreign_dropped: Those among them that were dropped.
+    """
+
+    files: int = 0
+    empty_files: list[str] = field(default_factory=list)
+    invalid_bytes: dict[str, int] = field(default_factory=dict)
+    documents: int = 0
+    characters: int = 0
+    empty_documents: int = 0
+    cuts: int = 0
+    duplicates: int = 0
+    unjudged: int = 0
+    foreign: int = 0
+    foreign_dropped: int = 0
+
+    @property
+    def kept(self) -> int:
+        """Documents that were neither duplicates nor dropped for their language."""
+        return self.documents - self.duplicates - self.foreign_dropped
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the counts by name, in plain values that JSON holds."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, counts: Mapping[str, Any]) -> TextReport:
+        """Return the report that :meth:`as_dict` described."""
+        return cls(**counts)
+
+    def describe(self) -> list[str]:
+        """Return lines for people: what was read, then one line for each kind of repair or loss that took place.
+
+        Example:
+            >>> TextReport(files=1, documents=2, characters=30).describe()
+            ['read 2 documents with 30 characters: 1 files']
+        """
+        lines = [f"read {self.documents:,} documents with {self.characters:,} characters: {self.files:,} files"]
+        if self.empty_files:
+            lines.append(f"{len(self.empty_files):,} files are empty: {', '.join(self.empty_files)}")
+        for file, count in self.invalid_bytes.items():
+            lines.append(f"replaced {count:,} bytes that are not UTF-8 in {file}")
+        if self.empty_documents:
+            lines.append(f"dropped {self.empty_documents:,} rows without text")
+        if self.cuts:
+            lines.append(f"cut overlong documents in {self.cuts:,} places")
+        if self.duplicates:
+            lines.append(f"dropped {self.duplicates:,} documents that had come before")
+        if self.foreign:
+            done = f"dropped {self.foreign_dropped:,}" if self.foreign_dropped else "kept"
+            lines.append(f"{self.foreign:,} documents do not look like the language: {done}")
+        if self.unjudged:
+            lines.append(f"{self.unjudged:,} documents are too short to judge their language: kept")
+        return lines

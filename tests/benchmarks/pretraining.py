@@ -1,0 +1,295 @@
+"""What the training loop costs: pretraining under Lightning against a bare PyTorch loop over the same module.
+
+Both run in bfloat16 and in float32 on the same batches of the embedded text, one step each in turns, so that a busy
+machine slows all of them alike. A step is everything from one batch to the next, loading and logging included:
+
+    python -m tests.benchmarks.pretraining --output pretraining.json
+
+The losses of both loops are compared as well, since only equal work may be timed.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import torch
+from lightning.pytorch.loggers import CSVLogger
+from rich.console import Console
+from rich.table import Table
+
+from distill.callbacks.checkpoints import BestInFinalStage, LastCheckpoint
+from distill.callbacks.stages import StageSchedule
+from distill.callbacks.throughput import Throughput
+from distill.data.text import TextDataModule
+from distill.files import write_json
+from distill.models.loading import EMBEDDED
+from distill.modules.single import MaskedLanguageModule
+from distill.reporting.environment import describe_environment
+from distill.reporting.latency import num_threads
+from distill.stages import Stage, StagePlan
+
+PRECISIONS = ("bf16-mixed", "32-true")
+LOOPS = ("lightning", "bare")
+MAX_NORM = 1.0
+SEED = 0
+
+
+@dataclass
+class Sizes:
+    """The sizes of a RoBERTa."""
+
+    num_layers: int = 6
+    hidden_size: int = 320
+    num_heads: int = 5
+    intermediate_size: int = 1280
+
+
+class Arm:
+    """One way of training, step by step: ``step`` does everything from one batch to the next."""
+
+    losses: list[float]
+
+    def step(self) -> None:
+        """Do one step."""
+        raise NotImplementedError
+
+    def finish(self) -> None:
+        """Let go of everything."""
+
+
+class BareArm(Arm):
+    """The loop that one would write by hand."""
+
+    def __init__(self, module: MaskedLanguageModule, data: TextDataModule, stage: Stage, precision: str) -> None:
+        self.losses = []
+        self._steps = self._run(module, data, stage, precision == "bf16-mixed")
+
+    def step(self) -> None:
+        """Do one step."""
+        next(self._steps)
+
+    def _run(self, module: Any, data: TextDataModule, stage: Stage, low_precision: bool) -> Iterator[None]:
+        module.configure_model()
+        optimizer = module.configure_optimizers()
+        parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
+        loader = data.train_dataloader()
+        plan = StagePlan({"masking": stage}, len(loader))
+        step = 0
+        for epoch in count():
+            loader.sampler.set_epoch(epoch)  # type: ignore[attr-defined]
+            for batch in loader:
+                for group in optimizer.param_groups:
+                    group["lr"] = plan.stage_at(step).learning_rate
+                with torch.autocast("cpu", torch.bfloat16, enabled=low_precision):
+                    loss, _ = module.compute_terms(batch, stage.weights, stage.temperature)
+                optimizer.zero_grad()
+                loss.backward()
+                torch.nn.utils.clip_grad_norm_(parameters, MAX_NORM)
+                optimizer.step()
+                self.losses.append(loss.item())
+                step += 1
+                yield
+
+
+class LightningArm(Arm, L.Callback):
+    """A fit as the command line does it, on a thread that goes on only when a step is asked for."""
+
+    def __init__(
+        self, module: MaskedLanguageModule, data: TextDataModule, stage: Stage, precision: str, folder: Path
+    ) -> None:
+        self.losses = []
+        self._error: BaseException | None = None
+        self._may_go = threading.Semaphore(0)
+        self._has_stopped = threading.Semaphore(0)
+        self._thread = threading.Thread(target=self._fit, args=(module, data, stage, precision, folder), daemon=True)
+        self._thread.start()
+        self._wait()
+
+    def step(self) -> None:
+        """Do one step."""
+        self._may_go.release()
+        self._wait()
+
+    def finish(self) -> None:
+        """Let the fit end by itself, after the step that it is in."""
+        self._may_go.release()
+        self._thread.join()
+
+    def on_train_batch_start(self, trainer: L.Trainer, pl_module: Any, batch: Any, batch_idx: int) -> None:
+        """Stop until the next step is asked for."""
+        self._has_stopped.release()
+        self._may_go.acquire()
+
+    def on_train_batch_end(self, trainer: L.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+        """Keep the loss."""
+        self.losses.append(outputs["loss"].item())
+
+    def _wait(self) -> None:
+        self._has_stopped.acquire()
+        if self._error is not None:
+            raise self._error
+
+    def _fit(
+        self, module: MaskedLanguageModule, data: TextDataModule, stage: Stage, precision: str, folder: Path
+    ) -> None:
+        torch.set_flush_denormal(True)  # as in the other thread
+        try:
+            trainer = L.Trainer(
+                accelerator="cpu",
+                precision=precision,
+                max_epochs=-1,
+                limit_val_batches=0,
+                gradient_clip_val=MAX_NORM,
+                log_every_n_steps=20,
+                logger=CSVLogger(folder, name=precision),
+                enable_progress_bar=False,
+                enable_model_summary=False,
+                use_distributed_sampler=False,
+                callbacks=[
+                    StageSchedule({"masking": stage}), Throughput(), LastCheckpoint(), BestInFinalStage(), self
+                ],
+            )  # fmt: skip
+            trainer.fit(module, data)
+        except BaseException as error:  # noqa: BLE001 - raised again where it is waited for
+            self._error = error
+        self._has_stopped.release()
+
+
+def build_arms(sizes: Sizes, stage: Stage, batch_size: int, folder: Path) -> dict[str, Arm]:
+    """Return every loop in every precision, each with a module of its own and the same first weights."""
+    data_settings = {"tokenizer": EMBEDDED, "batch_size": batch_size, "seed": SEED, "cache_dir": str(folder / "cache")}
+    architecture = {
+        "model_type": "roberta", "num_hidden_layers": sizes.num_layers, "hidden_size": sizes.hidden_size,
+        "num_attention_heads": sizes.num_heads, "intermediate_size": sizes.intermediate_size,
+        "max_position_embeddings": 514, "type_vocab_size": 1, "hidden_dropout_prob": 0.0,
+        "attention_probs_dropout_prob": 0.0,
+    }  # fmt: skip
+    arms: dict[str, Arm] = {}
+    for precision in PRECISIONS:
+        for loop in LOOPS:
+            module = MaskedLanguageModule(architecture=architecture, tokenizer=EMBEDDED)
+            torch.manual_seed(SEED)
+            module.configure_model()
+            data = TextDataModule(**data_settings)  # type: ignore[arg-type]
+            data.setup("fit")
+            name = f"{loop} {precision}"
+            if loop == "bare":
+                arms[name] = BareArm(module, data, stage, precision)
+            else:
+                arms[name] = LightningArm(module, data, stage, precision, folder)
+    return arms
+
+
+def time_in_turns(arms: Mapping[str, Arm], warmup: int, rounds: int) -> dict[str, list[float]]:
+    """Return the seconds of every timed step of every arm; the order of the arms reverses from round to round."""
+    seconds: dict[str, list[float]] = {name: [] for name in arms}
+    for index in range(warmup + rounds):
+        for name in list(arms) if index % 2 == 0 else reversed(list(arms)):
+            start = time.perf_counter()
+            arms[name].step()
+            if index >= warmup:
+                seconds[name].append(time.perf_counter() - start)
+    return seconds
+
+
+def spread(values: Sequence[float]) -> dict[str, float]:
+    """Return the median with the quartiles."""
+    quantiles = torch.tensor(values, dtype=torch.float64).quantile(torch.tensor([0.25, 0.5, 0.75], dtype=torch.float64))
+    return dict(zip(("lower_quartile", "median", "upper_quartile"), quantiles.tolist(), strict=True))
+
+
+def summarise(seconds: Mapping[str, Sequence[float]], tokens_per_step: int) -> dict[str, Any]:
+    """Return tokens per second of every arm, and the ratios that the loop and the precision make, round by round.
+
+    ``loop_cost`` is Lightning's seconds over the bare loop's, in each precision; ``precision_gain`` is float32's
+    seconds over bfloat16's, under Lightning.
+    """
+
+    def ratio(numerator: str, denominator: str) -> dict[str, float]:
+        return spread([a / b for a, b in zip(seconds[numerator], seconds[denominator], strict=True)])
+
+    return {
+        "tokens_per_second": {
+            name: spread([tokens_per_step / value for value in values]) for name, values in seconds.items()
+        },
+        "loop_cost": {precision: ratio(f"lightning {precision}", f"bare {precision}") for precision in PRECISIONS},
+        "precision_gain": ratio("lightning 32-true", "lightning bf16-mixed"),
+    }
+
+
+def result_table(result: Mapping[str, Any]) -> Table:
+    """Return the summary as a table."""
+    table = Table(title="Pretraining", caption="Median (lower to upper quartile) over rounds in turns")
+    table.add_column("")
+    table.add_column("value", justify="right")
+
+    def add(label: str, value: Mapping[str, float], form: str) -> None:
+        middle, low, high = (form.format(value[key]) for key in ("median", "lower_quartile", "upper_quartile"))
+        table.add_row(label, f"{middle} ({low} to {high})")
+
+    for name, value in result["tokens_per_second"].items():
+        add(f"tokens/s, {name}", value, "{:,.0f}")
+    table.add_section()
+    for precision, value in result["loop_cost"].items():
+        add(f"seconds, Lightning over bare, {precision}", value, "{:.3f}")
+    add("seconds, float32 over bfloat16", result["precision_gain"], "{:.2f}")
+    return table
+
+
+def main(
+    output: str = "pretraining.json",
+    sizes: Sizes = Sizes(),  # noqa: B008 - read only
+    batch_size: int = 32,
+    rounds: int = 30,
+    warmup: int = 3,
+    threads: int = 1,
+) -> None:
+    """Time both loops in both precisions, print the table and write it as JSON.
+
+    Args:
+        output: JSON file to write.
+        sizes: The model's sizes.
+        batch_size: Blocks of 128 tokens in a batch.
+        rounds: Timed steps of each.
+        warmup: Steps of each beforehand.
+        threads: CPU threads of each operation.
+    """
+    torch.set_flush_denormal(True)
+    # One step more than is asked for: Lightning is stopped at the beginning of the next one.
+    stage = Stage({"labels": 1.0}, steps=warmup + rounds + 1, learning_rate=1e-3)
+    with tempfile.TemporaryDirectory() as folder, num_threads(threads):
+        arms = build_arms(sizes, stage, batch_size, Path(folder))
+        seconds = time_in_turns(arms, warmup, rounds)
+        for arm in arms.values():
+            arm.finish()
+    result = {
+        **summarise(seconds, tokens_per_step=128 * batch_size),
+        "largest_difference_of_losses": {
+            precision: max(
+                abs(a - b)
+                for a, b in zip(arms[f"lightning {precision}"].losses, arms[f"bare {precision}"].losses, strict=False)
+            )
+            for precision in PRECISIONS
+        },
+        "sizes": asdict(sizes),
+        "batch_size": batch_size,
+        "rounds": rounds,
+        "environment": describe_environment("cpu"),
+        "seconds": seconds,
+    }
+    write_json(Path(output), result)
+    Console().print(result_table(result))
+
+
+if __name__ == "__main__":
+    from jsonargparse import auto_cli
+
+    auto_cli(main, as_positional=False)

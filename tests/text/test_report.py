@@ -1,0 +1,38 @@
+import json
+
+from distill.text.report import TextReport
+
+
+def test_report_survives_json():
+    report = TextReport(files=2, empty_files=["a.txt"], invalid_bytes={"b.txt": 3}, documents=5, duplicates=1)
+    assert TextReport.from_dict(json.loads(json.dumps(report.as_dict()))) == report
+    assert report.kept == 4
+
+
+def test_every_kind_of_loss_has_its_line():
+    assert len(TextReport(files=1, documents=2).describe()) == 1
+    report = TextReport(
+        files=3,
+        empty_files=["a.txt", "b.txt"],
+        invalid_bytes={"c.txt": 1, "d.txt": 2},
+        documents=9_000,
+        characters=1_000_000,
+        empty_documents=1,
+        cuts=2,
+        duplicates=3,
+        unjudged=4,
+        foreign=5,
+    )
+    assert report.describe() == [
+        "read 9,000 documents with 1,000,000 characters: 3 files",
+        "2 files are empty: a.txt, b.txt",
+        "replaced 1 bytes that are not UTF-8 in c.txt",
+        "replaced 2 bytes that are not UTF-8 in d.txt",
+        "dropped 1 rows without text",
+        "cut overlong documents in 2 places",
+        "dropped 3 documents that had come before",
+        "5 documents do not look like the language: kept",
+        "4 documents are too short to judge their language: kept",
+    ]
+    report.foreign_dropped = 5
+    assert "5 documents do not look like the language: dropped 5" in report.describe()
