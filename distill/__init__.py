@@ -9,6 +9,7 @@ __version__ = "0.1.0"
 _PUBLIC = {
     "BestInFinalStage": "distill.callbacks.checkpoints",
     "DistillationModule": "distill.modules.distillation",
+    "ExtraTeacher": "distill.teaching.teachers",
     "LanguageCheck": "distill.text.language",
     "LastCheckpoint": "distill.callbacks.checkpoints",
     "LatencyBenchmark": "distill.callbacks.benchmark",
@@ -23,6 +24,7 @@ _PUBLIC = {
     "StagedDataModule": "distill.data.staged",
     "StageSchedule": "distill.callbacks.stages",
     "Student": "distill.models.student",
+    "TeacherCache": "distill.teaching.teachers",
     "TextDataModule": "distill.data.text",
     "Throughput": "distill.callbacks.throughput",
     "UserError": "distill.types",

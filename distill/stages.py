@@ -28,6 +28,8 @@ class Stage:
         reset_optimizer: Whether the optimizer's moments are forgotten when the stage begins.
         data: What the stage trains on, where the data module holds several kinds; the task's own when left out. Its
             length is then given in steps, since epochs are those of the task's data.
+        balance: Scale the terms to equal size by their mean over this many first steps, so that weights are shares of
+            the objective whatever the terms' units; raw values are summed when left out.
     """
 
     weights: dict[str, float] = field(default_factory=dict)
@@ -39,6 +41,7 @@ class Stage:
     decay: Literal["linear", "cosine", "constant"] = "linear"
     reset_optimizer: bool = True
     data: str | None = None
+    balance: int | None = None
 
     def validate(self, name: str) -> None:
         """Check ranges.
@@ -60,6 +63,8 @@ class Stage:
             raise UserError(f"{where}: learning_rate must be more than 0, not {self.learning_rate}")
         if not 0 <= self.warmup < 1:
             raise UserError(f"{where}: warmup is a fraction in [0, 1), not {self.warmup}")
+        if self.balance is not None and self.balance < 1:
+            raise UserError(f"{where}: balance is a number of steps from 1, or null, not {self.balance}")
 
     def num_steps(self, steps_per_epoch: int) -> int:
         """Return the stage's length in optimizer steps, at least one."""
@@ -133,6 +138,7 @@ class StagePlan:
                 "warmup": stage.warmup,
                 "decay": stage.decay,
                 "data": stage.data,
+                "balance": stage.balance,
             }
             for (name, stage), start, length in zip(self.stages.items(), starts, self.lengths, strict=False)
         ]

@@ -70,7 +70,7 @@ class Batch:
         inputs: What the encoder takes, each (B, S): ``input_ids``, ``attention_mask`` (1 for real tokens) and
             ``token_type_ids`` where the tokenizer makes them.
         labels: What the label loss takes; for question answering ``start_positions`` and ``end_positions``, each (B,).
-        window_ids: (B,) identifiers of the windows.
+        window_ids: (B,) identifiers of the windows, for looking things up; they stay on the CPU.
         windows: The windows themselves, for decoding; empty in training batches.
     """
 
@@ -93,7 +93,7 @@ class Batch:
         return Batch(
             move(self.inputs),
             move(self.labels),
-            self.window_ids.to(device, non_blocking=non_blocking),
+            self.window_ids,
             self.windows,
         )
 
@@ -127,11 +127,13 @@ class RecordingPlan:
         hidden_states: States to keep; 0 is the embedding output.
         attentions: Layers, counted from 0, whose queries, keys and values are kept.
         logits: Whether the head is needed at all.
+        padding: Whether what was computed at padding counts too, and not only that of real tokens.
     """
 
     hidden_states: frozenset[int] = frozenset()
     attentions: frozenset[int] = frozenset()
     logits: bool = True
+    padding: bool = False
 
     def __or__(self, other: RecordingPlan) -> RecordingPlan:
         """Return the plan that keeps what either plan keeps."""
@@ -139,6 +141,7 @@ class RecordingPlan:
             self.hidden_states | other.hidden_states,
             self.attentions | other.attentions,
             self.logits or other.logits,
+            self.padding or other.padding,
         )
 
 

@@ -15,8 +15,9 @@ LAYERS = [
     {"stages", "metrics", "tasks.base"},
     {"tasks", "assets", "text"},
     {"models", "losses", "reporting"},
-    {"data", "loggers"},
+    {"data", "teaching", "loggers"},
     {"modules", "callbacks"},
+    {"export"},
     {"cli"},
 ]
 

@@ -56,6 +56,7 @@ def test_describe_is_plain_data():
         ({"temperature": 0.0}, "temperature"),
         ({"learning_rate": -1.0}, "learning_rate"),
         ({"warmup": 1.0}, "warmup"),
+        ({"balance": 0}, "balance is a number of steps from 1"),
     ],
 )
 def test_stage_refuses_values_out_of_range(settings, message):

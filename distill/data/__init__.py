@@ -1,1 +1,1 @@
-"""Data: windows on disk, batches by length, the data module."""
+"""Data: windows and blocks on disk, batches of them, the data modules."""

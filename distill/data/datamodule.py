@@ -155,9 +155,9 @@ class SquadDataModule(TaskDataModule):
             "max_question_length": self.max_question_length,
         }
         build = partial(_window_columns, tokenizer=tokenizer, settings=settings)
-        folder = self.cache_dir / f"windows-{fingerprint(examples, tokenizer, settings)}"
-        table = cached_windows(build, examples, folder, self.num_workers)
-        self._windows[split] = WindowDataset(table, examples, tokenizer, self.max_length, split != "train")
+        key = fingerprint(examples, tokenizer, settings)
+        table = cached_windows(build, examples, self.cache_dir / f"windows-{key}", self.num_workers)
+        self._windows[split] = WindowDataset(table, examples, tokenizer, self.max_length, split != "train", key)
         cut, unreachable = (count_flagged(table, flag) for flag in ("question_truncated", "answer_unreachable"))
         self._counts[split] = {**report.as_dict(), "questions_truncated": cut, "answers_unreachable": unreachable}
         rank_zero_info("%s: %s", split, self._source(split))

@@ -17,6 +17,7 @@ from torch.utils.data import Dataset
 from transformers import PreTrainedTokenizerBase
 
 from distill.files import new_folder
+from distill.text.packing import backend_state
 from distill.types import Batch, Example, Window
 
 #: Raised whenever the columns of a cached table change their meaning, so that older caches are not read.
@@ -30,9 +31,7 @@ def fingerprint(examples: Sequence[Example], tokenizer: PreTrainedTokenizerBase,
     """Return a hash of everything that windows depend on: the texts, the tokenizer and the window settings."""
     versions = [CACHE_VERSION, tokenizer.model_input_names, tokenizer.padding_side, settings]
     digest = hashlib.sha256(json.dumps(versions, sort_keys=True).encode())
-    # Truncation and padding are settings of the latest call, not of the tokenizer.
-    backend = {**json.loads(tokenizer.backend_tokenizer.to_str()), "truncation": None, "padding": None}
-    digest.update(json.dumps(backend, sort_keys=True).encode())
+    digest.update(json.dumps(backend_state(tokenizer), sort_keys=True).encode())
     for example in examples:
         digest.update(repr((example.question_id, example.question, example.context, example.answers)).encode())
     return digest.hexdigest()[:32]
@@ -91,9 +90,12 @@ class WindowDataset(Dataset[Batch]):
         tokenizer: PreTrainedTokenizerBase,
         max_length: int,
         with_windows: bool,
+        fingerprint: str,
     ) -> None:
         """Args: ``max_length`` bounds the padded length; ``with_windows`` adds what decoding needs to every batch."""
         self.examples = examples
+        #: Hash of everything that the windows depend on.
+        self.fingerprint = fingerprint
         self.max_length = max_length
         self.with_windows = with_windows
         self._table = table.with_format("numpy")

@@ -37,7 +37,7 @@ class _HeadLoss(DistillationLoss):
     @property
     def teacher_plan(self) -> RecordingPlan:
         """The logits alone, or nothing when no teacher is needed."""
-        return RecordingPlan(logits=self.needs_teacher)
+        return RecordingPlan(logits=self.needs_teacher, padding=self.needs_teacher and not self.mask_padding)
 
     def _rows(self, recording: Recording, batch: Batch) -> Tensor:
         """Return the (N, C) rows of classes in float32 or float64."""

@@ -106,21 +106,28 @@ def freeze(model: PreTrainedModel) -> PreTrainedModel:
     return model
 
 
-def check_same_tokenizer(student: PreTrainedTokenizerBase, teacher: PreTrainedTokenizerBase) -> None:
+def check_same_tokenizer(
+    student: PreTrainedTokenizerBase, teacher: PreTrainedTokenizerBase, role: str = "student"
+) -> None:
     """Check that two tokenizers cut text into the same pieces with the same ids.
+
+    Args:
+        student: The tokenizer that must be like the teacher's.
+        teacher: The teacher's.
+        role: Whose the first one is, for messages.
 
     Raises:
         UserError: If their vocabularies, special tokens or the pieces of a probe sentence differ.
     """
     if len(student) != len(teacher) or student.get_vocab() != teacher.get_vocab():
         raise UserError(
-            f"student and teacher use different tokenizers ({student.name_or_path}: {len(student)} pieces, "
+            f"{role} and teacher use different tokenizers ({student.name_or_path}: {len(student)} pieces, "
             f"{teacher.name_or_path}: {len(teacher)}): distillation compares them token by token; "
-            "start the student from a model with the teacher's tokenizer, or from random weights"
+            "use models that share a tokenizer, or start the student from random weights"
         )
     if student(_PROBE)["input_ids"] != teacher(_PROBE)["input_ids"]:
         raise UserError(
-            f"student and teacher use different tokenizers: {student.name_or_path} and {teacher.name_or_path} share "
+            f"{role} and teacher use different tokenizers: {student.name_or_path} and {teacher.name_or_path} share "
             "a vocabulary but cut text differently (normaliser, casing or special tokens); use the teacher's files"
         )
 

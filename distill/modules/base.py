@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from transformers import PreTrainedModel
 
+from distill.losses.balance import LossBalance
 from distill.losses.base import DistillationLoss
 from distill.losses.objective import Objective
 from distill.models.recording import Recorder
@@ -24,6 +25,9 @@ from distill.types import Batch, Recording, RecordingPlan, UserError
 
 #: Prefix of the student's weights in a checkpoint.
 STUDENT_PREFIX = "student."
+
+#: Where a checkpoint keeps what the balance of the terms has seen.
+BALANCE_KEY = "loss_balance"
 
 
 class TaskModule(L.LightningModule):
@@ -51,6 +55,7 @@ class TaskModule(L.LightningModule):
         super().__init__()
         self.task = task if task is not None else self.default_task()
         self.objective = Objective(losses)
+        self.balance = LossBalance()
         self.make_optimizer = optimizer
         #: Set by the StageSchedule before every training batch.
         self.active_stage: ActiveStage | None = None
@@ -116,15 +121,29 @@ class TaskModule(L.LightningModule):
             return recorder.record(batch.inputs, plan, self.task.logits)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Return the active stage's objective; log each of its terms, raw."""
+        """Return the active stage's objective; log each of its terms, raw, and as it counts where they are balanced."""
         if self.active_stage is None:
             raise UserError("no active stage: give the Trainer a distill.StageSchedule")
         stage = self.active_stage.stage
         total, terms = self.compute_terms(batch, stage.weights, stage.temperature)
         logged = {f"train/{self.active_stage.name}/{name}": value.detach() for name, value in terms.items()}
+        if stage.balance is not None:
+            factors = self.balance.factors(self.active_stage, terms, self._sum_over_processes)
+            weighted = {name: stage.weights[name] * factors[name] * value for name, value in terms.items()}
+            total = torch.stack(list(weighted.values())).sum()
+            logged |= {f"train/{self.active_stage.name}/{name}_weighted": weighted[name].detach() for name in weighted}
         self.log_dict(logged, batch_size=len(batch.window_ids))
         self.log("train/loss", total.detach(), prog_bar=True, batch_size=len(batch.window_ids))
         return total
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep what the balance of the terms has seen."""
+        checkpoint[BALANCE_KEY] = self.balance.state_dict()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Go on with it; checkpoints of before have none."""
+        if BALANCE_KEY in checkpoint:
+            self.balance.load_state_dict(checkpoint[BALANCE_KEY])
 
     # Evaluation: the same few lines serve validation, test, prediction and the report's teacher.
 
@@ -185,6 +204,10 @@ class TaskModule(L.LightningModule):
             if name.startswith(STUDENT_PREFIX)
         }
         self.student.load_state_dict(weights, strict=True)
+
+    def _sum_over_processes(self, values: Tensor) -> Tensor:
+        total: Tensor = self.trainer.strategy.reduce(values, reduce_op="sum")
+        return total
 
     def _start(self, dataloader: Any) -> Evaluation:
         limits = (self.trainer.limit_val_batches, self.trainer.limit_test_batches, self.trainer.limit_predict_batches)

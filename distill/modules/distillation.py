@@ -29,7 +29,9 @@ from distill.models.loading import (
 from distill.models.recording import Recorder, model_shape
 from distill.models.student import Student
 from distill.modules.base import TaskModule
+from distill.modules.teaching_run import teaching_run
 from distill.tasks.base import Task
+from distill.teaching.teachers import ExtraTeacher, TeacherCache, Teachers
 from distill.types import Batch, LayerMap
 
 
@@ -58,7 +60,11 @@ class DistillationModule(TaskModule):
         losses: Named terms that stages may weight; one of each kind when left out.
         task: What is predicted; extractive question answering when left out.
         optimizer: Makes the optimizer; the learning rate is the stage's.
-        teacher_dtype: Precision that the teacher is held in.
+        teacher_dtype: Precision that the teachers are held in.
+        extra_teachers: More teachers with the same tokenizer, whose logits are averaged with the first one's. Hidden
+            states, attention and the report are the first one's alone.
+        teacher_cache: How teachers' logits are stored, so that stages which need nothing else run no teacher; null
+            runs them in every step.
     """
 
     def __init__(
@@ -70,6 +76,8 @@ class DistillationModule(TaskModule):
         task: Task | None = None,
         optimizer: OptimizerCallable = torch.optim.AdamW,
         teacher_dtype: Literal["float32", "bfloat16", "float16"] = "float32",
+        extra_teachers: list[ExtraTeacher] | None = None,
+        teacher_cache: TeacherCache | None = TeacherCache(),  # noqa: B008 - frozen, so sharing it is safe
     ) -> None:
         super().__init__(losses if losses is not None else default_losses(), task, optimizer)
         self.teacher_source = teacher
@@ -78,15 +86,16 @@ class DistillationModule(TaskModule):
         self.teacher_dtype = teacher_dtype
         #: Which teacher layers the student learns from; known once the configurations are.
         self.layer_map: LayerMap | None = None
-        # A tuple hides the teacher from nn.Module, which would register it and so save, train and convert it.
-        self._teacher: tuple[PreTrainedModel, ...] = ()
+        self.extra_teachers = extra_teachers or []
+        self.teacher_cache = teacher_cache
+        self._teachers: Teachers | None = None
+        self._prepared_stage: int | None = None
         self._student_recorder: Recorder | None = None
-        self._teacher_recorder: Recorder | None = None
 
     @property
     def teacher(self) -> PreTrainedModel | None:
         """The frozen teacher; None before the models are loaded."""
-        return self._teacher[0] if self._teacher else None
+        return self._teachers.model if self._teachers is not None else None
 
     @property
     def starts_at_random(self) -> bool:
@@ -105,25 +114,44 @@ class DistillationModule(TaskModule):
         teacher_tokenizer = load_tokenizer(self.teacher_source)
         if not self.starts_at_random:
             check_same_tokenizer(load_tokenizer(self.student_settings.init), teacher_tokenizer)
-        for role, config in (("student", student), ("teacher", teacher)):
+        extra = {f"teacher {extra.source}": extra.source for extra in self.extra_teachers}
+        for role, source in extra.items():
+            check_same_tokenizer(load_tokenizer(source), teacher_tokenizer, role)
+        configs = {role: load_config(source) for role, source in extra.items()}
+        for role, config in {"student": student, "teacher": teacher, **configs}.items():
             check_length(max_length, config, role)
             check_vocabulary(teacher_tokenizer, config, role)
 
     def configure_model(self) -> None:
-        """Build the student and the learned parts of the losses, and load the teacher if it is to teach; once."""
+        """Build the student and the learned parts of the losses, and load teachers if they are to teach; once."""
         if self._student_recorder is None:
             teacher_config = load_config(self.teacher_source)
             self.student = self.student_settings.build(self.task, teacher_config)
             self._bind(self.student.config, teacher_config)
             self._student_recorder = Recorder(self.student)
         is_evaluation = self._trainer is not None and self._trainer.state.fn != TrainerFn.FITTING
-        if not self._teacher and not is_evaluation:
-            self._teacher = (load_frozen(self.task, self.teacher_source, self.teacher_dtype),)
-            self._teacher_recorder = Recorder(self._teacher[0])
+        if self._teachers is None and not is_evaluation:
+            sources = [self.teacher_source, *(extra.source for extra in self.extra_teachers)]
+            models = [load_frozen(self.task, source, self.teacher_dtype) for source in sources]
+            weights = [1.0, *(extra.weight for extra in self.extra_teachers)]
+            self._teachers = Teachers(self.task, models, weights, self.teacher_cache)
 
     def on_fit_start(self) -> None:
-        """Bring the teacher, which Lightning does not know, to the student's device."""
-        self._teacher[0].to(self.device)
+        """Forget what was prepared for an earlier fit."""
+        assert self._teachers is not None
+        self._teachers.reset()
+        self._prepared_stage = None
+
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+        """Before a stage's first batch, have its teachers on the device or their logits open."""
+        active = self.active_stage
+        if active is None or active.index == self._prepared_stage:
+            return
+        _, plan = self.objective.plans(active.stage.weights)
+        assert self._teachers is not None
+        with self.trainer.precision_plugin.val_step_context():
+            self._teachers.prepare(plan, teaching_run(self.trainer, active))
+        self._prepared_stage = active.index
 
     def compute_terms(
         self, batch: Batch, weights: Mapping[str, float], temperature: float
@@ -134,9 +162,8 @@ class DistillationModule(TaskModule):
         student = self.record(self._student_recorder, batch, student_plan)
         teacher = None
         if teacher_plan is not None:
-            assert self._teacher_recorder is not None
-            with torch.no_grad():
-                teacher = self.record(self._teacher_recorder, batch, teacher_plan)
+            assert self._teachers is not None
+            teacher = self._teachers.record(batch, teacher_plan)
         value = self.objective(student, teacher, batch, weights, temperature)
         return value.total, value.terms
 

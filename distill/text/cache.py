@@ -15,7 +15,7 @@ from distill.files import new_folder, write_json
 from distill.text.blocks import MANIFEST, PARTS, TRAIN, VALIDATION, BlockWriter
 from distill.text.duplicates import SeenKeys, document_key
 from distill.text.language import LanguageCheck
-from distill.text.packing import BlockFrame, BlockPacker, tokenize
+from distill.text.packing import BlockFrame, BlockPacker, backend_state, tokenize
 from distill.text.report import TextReport
 from distill.text.sources import TextSource
 
@@ -66,9 +66,8 @@ def cached_blocks(
 
 def fingerprint(source: TextSource, tokenizer: PreTrainedTokenizerBase, preparation: Preparation) -> str:
     """Return a hash of everything that blocks depend on: the texts, the tokenizer and the settings."""
-    # Truncation and padding are settings of the latest call, not of the tokenizer.
-    backend = {**json.loads(tokenizer.backend_tokenizer.to_str()), "truncation": None, "padding": None}
-    parts = [CACHE_VERSION, source.fingerprint(), asdict(preparation), asdict(BlockFrame.of(tokenizer)), backend]
+    frame = BlockFrame.of(tokenizer)
+    parts = [CACHE_VERSION, source.fingerprint(), asdict(preparation), asdict(frame), backend_state(tokenizer)]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]
 
 

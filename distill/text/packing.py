@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -112,6 +114,12 @@ def tokenize(documents: Iterable[str], tokenizer: PreTrainedTokenizerBase) -> It
         composed = [unicodedata.normalize("NFC", text) for text in batch]
         for text, encoding in zip(batch, backend.encode_batch_fast(composed, add_special_tokens=False), strict=True):
             yield text, np.asarray(encoding.ids, dtype=np.int64)
+
+
+def backend_state(tokenizer: PreTrainedTokenizerBase) -> dict[str, Any]:
+    """Return everything that decides how a tokenizer cuts text, as JSON holds it, for fingerprints."""
+    # Truncation and padding are settings of the latest call, not of the tokenizer.
+    return {**json.loads(tokenizer.backend_tokenizer.to_str()), "truncation": None, "padding": None}
 
 
 def _batches(documents: Iterable[str]) -> Iterator[Sequence[str]]:

@@ -76,7 +76,11 @@ class PieceTable:
 def _kind(tokenizer: PreTrainedTokenizerBase) -> str | None:
     """Return the part of the tokenizer that knows about word beginnings, wherever it stands."""
     backend = json.loads(tokenizer.backend_tokenizer.to_str())
-    names = {node.get("type") for part in ("pre_tokenizer", "decoder", "model") for node in _nodes(backend[part])}
+    nodes = [node for part in ("pre_tokenizer", "decoder", "model") for node in _nodes(backend[part])]
+    names = {node.get("type") for node in nodes}
+    # Some families spell the space mark out as a replacement of their own.
+    if any(node.get("pattern") == {"String": "▁"} for node in nodes):
+        names.add("Metaspace")
     return next((kind for kind in ("ByteLevel", "Metaspace", "WordPiece") if kind in names), None)
 
 

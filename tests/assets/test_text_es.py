@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import re
+from importlib.resources import files
 from itertools import islice
 
 import pytest
@@ -24,6 +25,17 @@ def documents() -> list[str]:
 def test_sample_is_about_a_megabyte_of_different_documents(documents):
     assert len(set(documents)) == NUM_DOCUMENTS
     assert 1_000_000 < sum(len(document.encode()) for document in documents) < 1_300_000
+
+
+def test_card_tells_what_was_written(documents):
+    card = (files("distill.assets") / "text_es" / "README.md").read_text(encoding="utf-8")
+    words, text = sum(len(document.split()) for document in documents), "\n".join(documents)
+    assert f"| documents | {len(documents):,} |" in card
+    num_different = len(set(re.findall(r"\w+", text.lower())))
+    assert f"| words | {words:,}, of which {num_different:,} different |" in card
+    assert f"| words in a document: mean | {words / len(documents):.0f} |" in card
+    with_questions = sum("¿" in document for document in documents)
+    assert f"answers | {with_questions}, with {text.count('¿'):,} questions |" in card
 
 
 def test_writing_again_gives_the_same(documents):

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from lightning.pytorch.cli import LightningArgumentParser
 
 from distill.data.text import TextDataModule
 from distill.text.cache import Preparation
@@ -157,6 +158,17 @@ def test_settings_reach_the_blocks(settings):
     whole = loaded("fit", {**settings, "language": LanguageCheck(threshold=1.0)}).summary()["train"]["reading"]
     assert whole["foreign"] + whole["unjudged"] == 60
     assert whole["foreign_dropped"] == 0
+
+
+def test_settings_are_written_in_yaml(settings):
+    parser = LightningArgumentParser()
+    parser.add_lightning_class_args(TextDataModule, "data")
+    changes = {"language": {"drop": True}, "masking": {"probability": 0.3}, "document_separator": "line"}
+    data = parser.instantiate(parser.parse_object({"data": {**settings, **changes}})).data
+    assert data.preparation.language == LanguageCheck(drop=True)
+    assert data.masking == WholeWordMasking(probability=0.3)
+    unchecked = parser.instantiate(parser.parse_object({"data": {**settings, "language": None}})).data
+    assert unchecked.preparation.language is None
 
 
 def test_second_start_reads_no_text(settings, monkeypatch):

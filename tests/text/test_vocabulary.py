@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from tokenizers import Tokenizer, models, pre_tokenizers
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
 from distill.models.tokenizer import train_tokenizer
@@ -36,6 +36,14 @@ def test_sentencepieces_begin_words_with_the_space_mark(sentencepiece):
     assert {"▁el", "▁pin", "▁(", "▁"} <= flagged(sentencepiece, table.begins_word)
     assert not {"gü", "el", ")"} & flagged(sentencepiece, table.begins_word)
     assert {"(", "▁(", ".", "▁"} == flagged(sentencepiece, table.stands_alone & ~table.is_special) - {")"}
+
+
+def test_space_mark_is_found_where_a_replacement_makes_it(sentencepiece):
+    backend = Tokenizer.from_str(sentencepiece.backend_tokenizer.to_str())
+    backend.pre_tokenizer = pre_tokenizers.Split(" ", "merged_with_previous")
+    backend.decoder = decoders.Sequence([decoders.Replace("▁", " "), decoders.Fuse()])
+    spelled_out = PreTrainedTokenizerFast(tokenizer_object=backend, mask_token="[MASK]", pad_token="[PAD]")
+    assert (PieceTable.of(spelled_out).begins_word == PieceTable.of(sentencepiece).begins_word).all()
 
 
 @pytest.mark.parametrize("name", ["tokenizer", "wordpiece", "sentencepiece"])

@@ -1,0 +1,42 @@
+"""What teachers need to know of a running fit."""
+
+from __future__ import annotations
+
+import uuid
+from pathlib import Path
+
+import lightning as L
+
+from distill.stages import ActiveStage
+from distill.teaching.building import Processes
+from distill.teaching.teachers import TeachingRun
+
+#: Where files are kept when the data names no folder.
+CACHE_FOLDER = "~/.cache/distill"
+
+
+def teaching_run(trainer: L.Trainer, active: ActiveStage) -> TeachingRun:
+    """Describe a fit to its teachers, before the first step of a stage.
+
+    A store is worth building if the stage passes over the training data at least once, so not in a trial of some
+    batches; a ``fast_dev_run`` writes no file. Windows can be stored if the data set of the training dataloader has a
+    ``fingerprint``.
+    """
+    dataset = getattr(trainer.train_dataloader, "dataset", None)
+    windows = dataset if hasattr(dataset, "fingerprint") else None
+    batches = active.num_steps * trainer.accumulate_grad_batches
+    strategy = trainer.strategy
+    return TeachingRun(
+        windows=windows,
+        folder=Path(getattr(trainer.datamodule, "cache_dir", CACHE_FOLDER)).expanduser(),  # type: ignore[attr-defined]
+        device=strategy.root_device,
+        precision=str(trainer.precision),
+        processes=Processes(
+            rank=trainer.local_rank,
+            count=trainer.num_devices,
+            token=f"{strategy.broadcast(uuid.uuid4().hex)}-{trainer.node_rank}",
+            agree=strategy.reduce_boolean_decision,
+        ),
+        may_build=windows is not None and not trainer.fast_dev_run and batches >= len(trainer.train_dataloader),
+        show_progress=trainer.is_global_zero and trainer.progress_bar_callback is not None,
+    )

@@ -1,0 +1,1 @@
+"""Teachers: running them, storing their logits, averaging several."""

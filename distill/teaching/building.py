@@ -1,0 +1,166 @@
+"""Storing a teacher's logits for a whole training set, once, by all processes of a machine together."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from rich import get_console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from distill.teaching.sources import LOGITS_ALONE, ModelSource
+from distill.teaching.store import CannotStoreError, LogitWriter, create_store, seal_store
+from distill.types import Batch
+
+#: Tokens in a batch, padding included: big enough for any device, small enough beside the training's own memory.
+TOKENS_PER_BATCH = 16384
+
+
+class StorableWindows(Protocol):
+    """Training windows that are the same every epoch, so that a teacher need see them only once.
+
+    The data set of any training dataloader may offer them.
+    """
+
+    #: Hash of everything that the windows' inputs depend on.
+    fingerprint: str
+    #: Tokens of each window, (M,).
+    lengths: NDArray[np.int64]
+
+    def __getitem__(self, window_ids: list[int]) -> Batch:
+        """Return the windows as one padded batch."""
+        ...
+
+
+@dataclass(frozen=True)
+class Processes:
+    """The processes of one machine that build together, each for itself unless told otherwise.
+
+    Attributes:
+        rank: This process among them.
+        count: How many there are.
+        token: A name for this attempt, the same in all of them and in no other machine's.
+        agree: Waits for all of them and returns whether all say yes.
+    """
+
+    rank: int = 0
+    count: int = 1
+    token: str = field(default_factory=lambda: uuid.uuid4().hex)
+    agree: Callable[[bool], bool] = bool
+
+
+def building_batches(lengths: NDArray[np.int64], max_tokens: int = TOKENS_PER_BATCH) -> list[NDArray[np.int64]]:
+    """Cut windows into batches of at most ``max_tokens`` tokens, sorted by length, longest first.
+
+    Every window is in exactly one batch; one that is longer than ``max_tokens`` is a batch of its own.
+    """
+    order = np.argsort(-lengths, kind="stable")
+    batches = []
+    while len(order):
+        size = max(1, max_tokens // int(lengths[order[0]]))
+        batches.append(order[:size])
+        order = order[size:]
+    return batches
+
+
+def build_store(
+    teacher: ModelSource,
+    windows: StorableWindows,
+    target: Path,
+    key: str,
+    dtype: str,
+    processes: Processes,
+    device: torch.device,
+    show_progress: bool,
+) -> None:
+    """Run a teacher over all windows and store its logits at ``target``.
+
+    Every process runs its share of the batches and writes it to one temporary file, which the first one seals and
+    moves to its place. Two runs that build at the same time each do it for themselves; the files are the same.
+
+    Args:
+        teacher: The teacher, on ``device``.
+        windows: The training windows.
+        target: Where the file belongs.
+        key: What the logits depend on.
+        dtype: ``float16`` or ``float32``.
+        processes: Who builds.
+        device: Where the teacher runs.
+        show_progress: Whether this process draws a progress bar.
+
+    Raises:
+        CannotStoreError: On every process, if any of them cannot write, the logits do not fit into ``dtype``, or the
+            task's are not one row a token.
+    """
+    partial = target.with_name(f".{target.name}.{processes.token}.partial")
+    own = building_batches(windows.lengths)[processes.rank :: processes.count]
+    try:
+        error = _attempt(lambda: _create(teacher, windows, partial, dtype, device)) if processes.rank == 0 else None
+        _agree(processes, error)
+        error = _attempt(lambda: _fill(teacher, windows, partial, own, device, show_progress))
+        _agree(processes, error)
+        error = _attempt(lambda: seal_store(partial, key, target)) if processes.rank == 0 else None
+        _agree(processes, error)
+    finally:
+        if processes.rank == 0:
+            with suppress(OSError):  # gone where all went well, and never made where its folder cannot be
+                partial.unlink()
+
+
+def _create(teacher: ModelSource, windows: StorableWindows, partial: Path, dtype: str, device: torch.device) -> None:
+    """Make the temporary file, for rows of the shape that the teacher gives for one window."""
+    batch = windows[[int(windows.lengths.argmin())]].to(device)
+    logits = teacher.record(batch, LOGITS_ALONE).logits
+    assert logits is not None
+    if logits.shape[:2] != batch.attention_mask.shape:
+        raise CannotStoreError("the task's logits are not one row a token")
+    create_store(partial, int(windows.lengths.sum()), tuple(logits.shape[2:]), dtype)
+
+
+def _fill(
+    teacher: ModelSource,
+    windows: StorableWindows,
+    partial: Path,
+    batches: Sequence[NDArray[np.int64]],
+    device: torch.device,
+    show_progress: bool,
+) -> None:
+    """Write the logits of some batches of windows."""
+    columns = (TextColumn("teacher's logits"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    writer = LogitWriter(partial, windows.lengths)
+    try:
+        with Progress(*columns, console=get_console(), disable=not show_progress, transient=True) as progress:
+            task_id = progress.add_task("", total=sum(len(batch) for batch in batches))
+            for window_ids in batches:
+                batch = windows[window_ids.tolist()].to(device)
+                logits = teacher.record(batch, LOGITS_ALONE).logits
+                assert logits is not None
+                writer.write(window_ids.tolist(), logits[batch.attention_mask.bool()])
+                progress.advance(task_id, len(window_ids))
+                progress.refresh()  # within the training's bar this one is not drawn by itself
+    finally:
+        writer.close()
+
+
+def _attempt(work: Callable[[], None]) -> CannotStoreError | None:
+    """Do something; return what failed, so that no other process waits for one that is gone."""
+    try:
+        work()
+    except CannotStoreError as error:
+        return error
+    except OSError as error:
+        return CannotStoreError(str(error))
+    return None
+
+
+def _agree(processes: Processes, error: CannotStoreError | None) -> None:
+    """Wait for all processes; raise on each of them if one has failed."""
+    if not processes.agree(error is None):
+        raise error if error is not None else CannotStoreError("another process failed")

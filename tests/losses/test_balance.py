@@ -1,0 +1,89 @@
+"""Terms of very different size are scaled to equal size, as a pure function of what was seen."""
+
+import io
+
+import pytest
+import torch
+
+from distill.losses.balance import LossBalance
+from distill.stages import ActiveStage, Stage
+
+
+def at(step: int, name: str = "a", balance: int = 3) -> ActiveStage:
+    return ActiveStage(0, name, Stage({"hidden": 1.0, "logits": 1.0}, steps=10, balance=balance), step, 10)
+
+
+def terms(hidden: float, logits: float) -> dict[str, torch.Tensor]:
+    return {"hidden": torch.tensor(hidden, requires_grad=True), "logits": torch.tensor(logits)}
+
+
+def floats(factors: dict[str, torch.Tensor]) -> dict[str, float]:
+    return {name: float(factor) for name, factor in factors.items()}
+
+
+SEEN = [(10.0, 0.1), (8.0, 0.3), (6.0, 0.2), (1.0, 5.0), (2.0, 7.0)]
+
+
+def run(balance: LossBalance, first: int = 0) -> list[dict[str, float]]:
+    return [floats(balance.factors(at(step), terms(*SEEN[step]))) for step in range(first, len(SEEN))]
+
+
+def test_factors_are_one_over_the_mean_of_the_first_steps_and_then_stay():
+    first, second, third, *later = run(LossBalance())
+    assert first == pytest.approx({"hidden": 1 / 10, "logits": 1 / 0.1})
+    assert second == pytest.approx({"hidden": 1 / 9, "logits": 1 / 0.2})
+    assert third == pytest.approx({"hidden": 1 / 8, "logits": 1 / 0.2})
+    assert later == [third, third]
+
+
+def test_every_term_begins_at_one():
+    values = terms(10.0, 0.1)
+    factors = LossBalance().factors(at(0), values)
+    assert [float(factors[name] * values[name].detach()) for name in values] == pytest.approx([1.0, 1.0])
+    assert not any(factor.requires_grad for factor in factors.values())
+
+
+@pytest.mark.parametrize("interrupted_after", [1, 2, 3, 4])
+def test_saved_state_goes_on_exactly(interrupted_after):
+    whole = run(LossBalance())
+    first = LossBalance()
+    for step in range(interrupted_after):
+        first.factors(at(step), terms(*SEEN[step]))
+    file = io.BytesIO()
+    torch.save(first.state_dict(), file)
+    file.seek(0)
+    second = LossBalance()
+    second.load_state_dict(torch.load(file, weights_only=True))
+    assert run(second, interrupted_after) == whole[interrupted_after:]
+
+
+def test_next_stage_begins_anew():
+    balance = LossBalance()
+    run(balance)
+    factors = floats(balance.factors(at(0, "b"), terms(4.0, 2.0)))
+    assert factors == pytest.approx({"hidden": 0.25, "logits": 0.5})
+
+
+def test_stage_first_seen_in_its_middle_counts_the_steps_from_there():
+    balance = LossBalance()
+    seen = [floats(balance.factors(at(6 + step), terms(*SEEN[step]))) for step in range(len(SEEN))]
+    assert seen == run(LossBalance())
+
+
+@pytest.mark.parametrize("odd", [float("nan"), float("inf")])
+def test_value_that_is_not_finite_is_not_counted(odd):
+    balance = LossBalance()
+    assert floats(balance.factors(at(0), terms(odd, 2.0))) == {"hidden": 1.0, "logits": 0.5}
+    assert floats(balance.factors(at(1), terms(4.0, 2.0))) == {"hidden": 0.25, "logits": 0.5}
+
+
+def test_zero_is_left_as_it_is_and_a_negative_term_keeps_its_sign():
+    assert floats(LossBalance().factors(at(0), terms(0.0, -2.0))) == {"hidden": 1.0, "logits": 0.5}
+
+
+def test_processes_count_together():
+    def with_another(seen):
+        return seen + torch.tensor([[30.0, 3.0], [1.0, 1.0]])
+
+    factors = floats(LossBalance().factors(at(0), terms(10.0, 1.0), with_another))
+    assert factors == pytest.approx({"hidden": 1 / 20, "logits": 1 / 2})
