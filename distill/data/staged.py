@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from itertools import islice
 from typing import Any, NamedTuple
 
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 
 from distill.data.base import TaskDataModule
 from distill.models.loading import EMBEDDED
@@ -81,6 +81,11 @@ class StagedLoader:
     def sampler(self) -> StagedLoader:
         """Itself: Lightning tells the epoch to what it finds here."""
         return self
+
+    @property
+    def dataset(self) -> Dataset[Batch]:
+        """The task's data set, of whose items a teacher's logits may be stored."""
+        return self.loaders[None].dataset
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch that is yielded next."""
