@@ -31,6 +31,7 @@ from distill.data.base import TaskDataModule
 from distill.export.trainer import ExportTrainer
 from distill.models.loading import EMBEDDED, first_line
 from distill.modules.base import TaskModule
+from distill.processor import prepare_processor
 from distill.types import UserError
 
 #: What every run shares unless its configuration says otherwise.
@@ -132,8 +133,7 @@ class DistillCLI(LightningCLI):
         if trainer_config.get("strategy") == "auto" and _several_processes(trainer_config):
             # Stages leave parts idle: the head in one, the projections in another.
             trainer_config["strategy"] = "ddp_find_unused_parameters_true"
-        # Adam's moments of rarely seen embedding rows decay into denormal numbers, which CPUs handle many times slower.
-        torch.set_flush_denormal(True)
+        prepare_processor()
         return super().instantiate_trainer(**kwargs)
 
     def _parse_ckpt_path(self) -> None:

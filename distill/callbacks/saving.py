@@ -15,8 +15,9 @@ from distill.reporting.files import run_folder
 class SaveStudent(L.Callback):
     """Writes the result of a fit into ``student/`` of the run's folder: configuration, safetensors, tokenizer.
 
-    The folder loads with ``AutoModelForQuestionAnswering`` and ``AutoTokenizer`` and holds neither teacher nor
-    projections. Placed after :class:`~distill.callbacks.report.Report`, it holds the best weights.
+    The folder loads with the task's ``AutoModel`` class (``AutoModelForQuestionAnswering``, ``AutoModelForMaskedLM``)
+    and ``AutoTokenizer`` and holds neither teacher nor projections; a run of another task may start from it, with a new
+    head. Placed after :class:`~distill.callbacks.report.Report`, it holds the best weights.
 
     Args:
         dtype: Precision of the written weights.

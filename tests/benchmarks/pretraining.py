@@ -33,6 +33,7 @@ from distill.data.text import TextDataModule
 from distill.files import write_json
 from distill.models.loading import EMBEDDED
 from distill.modules.single import MaskedLanguageModule
+from distill.processor import prepare_processor
 from distill.reporting.environment import describe_environment
 from distill.reporting.latency import num_threads
 from distill.stages import Stage, StagePlan
@@ -82,7 +83,7 @@ class BareArm(Arm):
     def _run(self, module: Any, data: TextDataModule, stage: Stage, low_precision: bool) -> Iterator[None]:
         module.configure_model()
         optimizer = module.configure_optimizers()
-        parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
+        parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
         loader = data.train_dataloader()
         plan = StagePlan({"masking": stage}, len(loader))
         step = 0
@@ -143,7 +144,7 @@ class LightningArm(Arm, L.Callback):
     def _fit(
         self, module: MaskedLanguageModule, data: TextDataModule, stage: Stage, precision: str, folder: Path
     ) -> None:
-        torch.set_flush_denormal(True)  # as in the other thread
+        prepare_processor()  # as on the other thread
         try:
             trainer = L.Trainer(
                 accelerator="cpu",
@@ -267,7 +268,7 @@ def main(
         warmup: Steps of each beforehand.
         threads: CPU threads of each operation.
     """
-    torch.set_flush_denormal(True)
+    prepare_processor()
     # One step more than is asked for: Lightning is stopped at the beginning of the next one.
     stage = Stage({"labels": 1.0}, steps=warmup + rounds + 1, learning_rate=1e-3)
     with tempfile.TemporaryDirectory() as folder, num_threads(threads):
