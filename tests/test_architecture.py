@@ -17,6 +17,7 @@ LAYERS = [
     {"models", "losses", "reporting"},
     {"data", "teaching", "loggers"},
     {"modules", "callbacks"},
+    {"export"},
     {"cli"},
 ]
 
