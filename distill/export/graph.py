@@ -90,8 +90,8 @@ def import_onnx() -> None:
 
 def _example(names: Iterable[str], pad_token_id: int | None) -> dict[str, Tensor]:
     """Return two windows of different lengths, so that the graph keeps what handles padding."""
-    attention_mask = torch.ones(2, 16, dtype=torch.int64)
-    attention_mask[1, 11:] = 0
+    attention_mask = torch.ones(2, 8, dtype=torch.int64)
+    attention_mask[1, 5:] = 0
     padding = pad_token_id or 0
     example = {
         "input_ids": torch.where(attention_mask.bool(), int(padding == 0), padding),
