@@ -87,17 +87,18 @@ def command_line(argv: Sequence[str]) -> str:
     """
     if not argv:
         return ""
-    return shlex.join([Path(argv[0]).name, *(_hide_folder(argument) for argument in argv[1:])])
+    return shlex.join([Path(argv[0]).name, *(hide_folders(argument) for argument in argv[1:])])
 
 
-def _hide_folder(argument: str) -> str:
+def hide_folders(text: str) -> str:
+    """Return a text whose absolute paths are relative to the working folder, or their last part when elsewhere."""
     here = Path.cwd()
 
     def shorten(match: re.Match[str]) -> str:
         path = Path(match[0])
         return str(path.relative_to(here)) if path.is_relative_to(here) else path.name
 
-    return _ABSOLUTE_PATH.sub(shorten, argument)
+    return _ABSOLUTE_PATH.sub(shorten, text)
 
 
 def _git(folder: Path, *arguments: str) -> str | None:

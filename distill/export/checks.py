@@ -1,0 +1,163 @@
+"""Whether a format is any good: how near to the original, how right, how fast, how big."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
+from distill.data.windows import WindowDataset
+from distill.metrics.bootstrap import Interval, bootstrap_interval
+from distill.metrics.normalize import normalize_mlqa
+from distill.metrics.squad import NO_ANSWER, exact_match, f1
+from distill.reporting.latency import Latency
+from distill.tasks.base import EvaluationResult, Task
+from distill.types import Batch, Example
+
+#: The most that a float32 logit may differ from torch's.
+MAX_DIFFERENCE = 1e-4
+
+#: The most F1, in points, that a format may lose against float32 torch.
+MAX_F1_LOSS = 0.5
+
+#: A batch size and a length.
+Point = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class FormatFigures:
+    """What was measured of one format.
+
+    Attributes:
+        dtype: What its weights are in.
+        size_bytes: Bytes of its weights on disk.
+        max_difference: The most that a logit of a real token differs from the original model's, ``padded`` in a batch
+            of windows of different lengths and ``unpadded`` in single windows.
+        scores: Metric name to value, percentages from 0 to 100.
+        intervals: 95 % confidence intervals of ``exact_match`` and ``f1``.
+        changed_answers: Questions that float32 torch answers otherwise.
+        latency: Timings by batch size and length; the first one is the point of comparison.
+    """
+
+    dtype: str
+    size_bytes: int
+    max_difference: Mapping[str, float]
+    scores: Mapping[str, float]
+    intervals: Mapping[str, Interval]
+    changed_answers: int
+    latency: Mapping[Point, Latency]
+
+
+def find_problems(figures: FormatFigures, reference: FormatFigures) -> list[str]:
+    """Return what speaks against shipping a format, in words; nothing if it is good.
+
+    Logits of float32 that differ by more than ``MAX_DIFFERENCE``, a loss of more than ``MAX_F1_LOSS``, a longer median
+    call at the point of comparison.
+
+    Args:
+        figures: The format's.
+        reference: Float32 torch's, timed in turns with the format.
+    """
+    problems = []
+    difference = max(figures.max_difference.values())
+    if figures.dtype == "float32" and not difference <= MAX_DIFFERENCE:
+        problems.append(f"logits differ by {difference:.1e}")
+    loss = reference.scores["f1"] - figures.scores["f1"]
+    if loss > MAX_F1_LOSS:
+        problems.append(f"loses {loss:.2f} F1")
+    point = next(iter(reference.latency))
+    slowdown = figures.latency[point].p50_ms / reference.latency[point].p50_ms
+    if slowdown > 1:
+        problems.append(f"slower: {slowdown:.2f}x the time")
+    return problems
+
+
+def score(model: nn.Module, task: Task, dataloader: DataLoader[Batch]) -> EvaluationResult:
+    """Score a model over an evaluation set on the CPU, in the precision that it is in."""
+    evaluation = task.evaluation(dataloader.dataset.examples)  # type: ignore[attr-defined]
+    with torch.inference_mode():
+        for batch in dataloader:
+            evaluation.update(task.logits(model(**batch.inputs)), batch)
+    return evaluation.compute()
+
+
+def score_intervals(examples: Sequence[Example], predictions: Mapping[str, str], language: str) -> dict[str, Interval]:
+    """Return 95 % intervals of ``exact_match`` and ``f1`` in percent; whole contexts are drawn."""
+    normalize = partial(normalize_mlqa, language=language)
+    contexts = [example.context for example in examples]
+    return {
+        name: bootstrap_interval(
+            [
+                100
+                * metric(
+                    predictions[example.question_id],
+                    [answer.text for answer in example.answers] or NO_ANSWER,
+                    normalize,
+                )
+                for example in examples
+            ],
+            contexts,
+        )
+        for name, metric in (("exact_match", exact_match), ("f1", f1))
+    }
+
+
+def changed_answers(predictions: Mapping[str, str], reference: Mapping[str, str]) -> int:
+    """Return how many questions two models answer differently."""
+    return sum(predictions[question_id] != answer for question_id, answer in reference.items())
+
+
+def sample_batches(windows: WindowDataset, num_windows: int, batch_size: int) -> list[Batch]:
+    """Return windows spread evenly over a set, in padded batches; all of them where there are fewer."""
+    window_ids = np.unique(np.linspace(0, len(windows) - 1, num_windows).round().astype(np.int64)).tolist()
+    return [windows[window_ids[i : i + batch_size]] for i in range(0, len(window_ids), batch_size)]
+
+
+def without_padding(batch: Batch) -> list[dict[str, Tensor]]:
+    """Return the inputs of each window of a batch on its own, (1, S_w), wherever its padding stood."""
+    return [
+        {name: tensor[row : row + 1, mask.bool()] for name, tensor in batch.inputs.items()}
+        for row, mask in enumerate(batch.attention_mask)
+    ]
+
+
+def max_difference(model: nn.Module, reference: nn.Module, task: Task, inputs: Iterable[Mapping[str, Tensor]]) -> float:
+    """Return the largest absolute difference between two models' logits on real tokens; NaN if one is not a number."""
+    largest = torch.zeros(())
+    with torch.inference_mode():
+        for batch in inputs:
+            difference = (task.logits(model(**batch)).float() - task.logits(reference(**batch)).float()).abs()
+            # Unlike Python's, torch's maximum passes NaN on.
+            largest = torch.maximum(largest, difference[batch["attention_mask"].bool()].max())
+    return float(largest)
+
+
+def describe(figures: FormatFigures, problems: Sequence[str]) -> dict[str, Any]:
+    """Return a format's figures as plain data for ``export.json``."""
+    return {
+        "dtype": figures.dtype,
+        "size_bytes": figures.size_bytes,
+        "max_difference": dict(figures.max_difference),
+        "exact_match": figures.scores["exact_match"],
+        "f1": figures.scores["f1"],
+        "intervals": {name: list(interval) for name, interval in figures.intervals.items()},
+        "changed_answers": figures.changed_answers,
+        "latency": [
+            {
+                "batch_size": batch_size,
+                "length": length,
+                "p50_ms": timing.p50_ms,
+                "p95_ms": timing.p95_ms,
+                "windows_per_second": timing.windows_per_second,
+            }
+            for (batch_size, length), timing in figures.latency.items()
+        ],
+        "scores": dict(figures.scores),
+        "problems": list(problems),
+    }

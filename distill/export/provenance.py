@@ -1,0 +1,91 @@
+"""Where a student comes from: what its run left beside it, and nothing that is not known."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from distill.models.loading import EMBEDDED
+from distill.types import UserError
+
+#: The licence of what the package carries, data and teacher alike.
+EMBEDDED_LICENSE = "apache-2.0"
+
+#: Hugging Face's word for a licence that nobody named.
+UNKNOWN_LICENSE = "unknown"
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """What is known of a student's making.
+
+    Attributes:
+        config: The resolved configuration, YAML; the run's own where its folder was found.
+        report: The run's ``report.json``, where its folder was found.
+        weights: Which file or folder of the run the weights are from.
+        license: The student's licence by its Hugging Face name.
+    """
+
+    config: str | None
+    report: Mapping[str, Any] | None
+    weights: str | None
+    license: str
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """The configuration as data; empty when it is not known."""
+        return yaml.safe_load(self.config) or {} if self.config else {}
+
+    @property
+    def teacher(self) -> str | None:
+        """Folder or hub name of the teacher; nothing when there was none or it is not known."""
+        return _model_arguments(self.settings).get("teacher")
+
+
+def find_provenance(source: Path | None, config: str | None, license_name: str | None) -> Provenance:
+    """Return what the run folder around a checkpoint or student folder tells, else what the command was given.
+
+    Args:
+        source: ``checkpoints/best.ckpt`` or ``student/`` of a run's folder, or something elsewhere.
+        config: The resolved configuration of the running command.
+        license_name: What the user says; else that of the embedded parts when there are no others, else unknown.
+
+    Raises:
+        UserError: If the run's report or configuration cannot be read.
+    """
+    run = _run_folder(source) if source is not None else None
+    report = None
+    if run is not None:
+        try:
+            report = json.loads((run / "report.json").read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise UserError(f"{run / 'report.json'}: not valid JSON: {error}") from error
+        if (run / "config.yaml").is_file():
+            config = (run / "config.yaml").read_text(encoding="utf-8")
+    weights = source.name if source is not None else None
+    return Provenance(config, report, weights, license_name or _known_license(config))
+
+
+def _run_folder(source: Path) -> Path | None:
+    """Return the nearest folder above that holds a report, as run folders do: one or two steps up."""
+    above = source.resolve().parents
+    return next((folder for folder in above[:2] if (folder / "report.json").is_file()), None)
+
+
+def _known_license(config: str | None) -> str:
+    settings = yaml.safe_load(config) or {} if config else {}
+    model, data = _model_arguments(settings), (settings.get("data") or {}).get("init_args") or {}
+    origins = {model.get("teacher"), model.get("model"), (model.get("student") or {}).get("init")}
+    origins -= {None, "random", "mimetic"}
+    has_own_files = any(data.get(f"{split}_files") for split in ("train", "validation"))
+    is_embedded = origins <= {EMBEDDED} and data.get("dataset") == EMBEDDED and not has_own_files
+    return EMBEDDED_LICENSE if is_embedded else UNKNOWN_LICENSE
+
+
+def _model_arguments(settings: Mapping[str, Any]) -> Mapping[str, Any]:
+    return (settings.get("model") or {}).get("init_args") or {}

@@ -1,0 +1,64 @@
+import json
+
+import pytest
+import yaml
+
+from distill.export.provenance import find_provenance
+from distill.types import UserError
+
+
+def config(dataset="embedded", files=None, **model) -> str:
+    data = {"init_args": {"dataset": dataset, "train_files": files, "validation_files": None}}
+    return yaml.safe_dump({"model": {"init_args": model}, "data": data})
+
+
+@pytest.fixture
+def run(tmp_path):
+    folder = tmp_path / "version_0"
+    (folder / "checkpoints").mkdir(parents=True)
+    (folder / "student").mkdir()
+    (folder / "checkpoints" / "best.ckpt").touch()
+    (folder / "report.json").write_text(json.dumps({"speedup": {"p50": 4.0}}), encoding="utf-8")
+    (folder / "config.yaml").write_text(config(teacher="org/large"), encoding="utf-8")
+    return folder
+
+
+@pytest.mark.parametrize("source", ["checkpoints/best.ckpt", "student"])
+def test_run_is_found_from_its_checkpoint_and_its_student(run, source):
+    found = find_provenance(run / source, config(teacher="another"), None)
+    assert found.report == {"speedup": {"p50": 4.0}}
+    # What the run was, not what the command was given.
+    assert found.teacher == "org/large"
+    assert found.weights == source.rpartition("/")[2]
+
+
+def test_elsewhere_only_the_command_is_known(tmp_path):
+    found = find_provenance(tmp_path / "some" / "folder", config(teacher="org/large"), None)
+    assert found.report is None
+    assert found.teacher == "org/large"
+    assert find_provenance(None, None, None).teacher is None
+    assert find_provenance(None, None, None).weights is None
+
+
+def test_broken_report_is_named(run):
+    (run / "report.json").write_text("{", encoding="utf-8")
+    with pytest.raises(UserError, match=r"report\.json: not valid JSON"):
+        find_provenance(run / "student", None, None)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (None, "unknown"),
+        (config(teacher="embedded", student={"init": "mimetic"}), "apache-2.0"),
+        (config(teacher="embedded"), "apache-2.0"),
+        (config(model="embedded"), "apache-2.0"),
+        (config(teacher="org/large"), "unknown"),
+        (config(teacher="embedded", student={"init": "org/base"}), "unknown"),
+        (config(teacher="embedded", files=["mine.json"]), "unknown"),
+        (config(teacher="embedded", dataset="squad_es"), "unknown"),
+    ],
+)
+def test_licence_is_known_only_for_what_the_package_carries(text, expected):
+    assert find_provenance(None, text, None).license == expected
+    assert find_provenance(None, text, "cc-by-4.0").license == "cc-by-4.0"
