@@ -1,4 +1,4 @@
-"""The command line: ``fit``, ``validate``, ``test`` and ``predict`` of a module on a data module, from YAML."""
+"""The command line: ``fit``, ``validate``, ``test``, ``predict`` and ``export`` of a module on data, from YAML."""
 
 from __future__ import annotations
 
@@ -28,6 +28,7 @@ from distill.callbacks.saving import SaveStudent
 from distill.callbacks.stages import StageSchedule
 from distill.callbacks.throughput import Throughput
 from distill.data.base import TaskDataModule
+from distill.export.trainer import ExportTrainer
 from distill.models.loading import EMBEDDED, first_line
 from distill.modules.base import TaskModule
 from distill.types import UserError
@@ -79,12 +80,23 @@ class DistillCLI(LightningCLI):
             subclass_mode_model=True,
             subclass_mode_data=True,
             save_config_callback=LoggedConfigCallback,
+            trainer_class=ExportTrainer,
             trainer_defaults=TRAINER_DEFAULTS,
             seed_everything_default=42,
             auto_configure_optimizers=False,
             parser_class=_BriefParser,
             args=args,
         )
+
+    @staticmethod
+    def subcommands() -> dict[str, set[str]]:
+        """Return Lightning's commands and our own, each with the arguments that are no options of it."""
+        return {**LightningCLI.subcommands(), "export": {"model", "datamodule"}}
+
+    def before_export(self) -> None:
+        """Give the model card the resolved configuration."""
+        parser, config = self._parser(self.subcommand), self.config[self.subcommand]
+        self.trainer.resolved_config = parser.dump(config, skip_none=False)
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Give every run its callbacks, and link what must agree: the data is cut by the tokenizer of the model.
@@ -124,6 +136,9 @@ class DistillCLI(LightningCLI):
         torch.set_flush_denormal(True)
         return super().instantiate_trainer(**kwargs)
 
+    def _parse_ckpt_path(self) -> None:
+        """Leave the configuration as it is: Lightning would put the checkpoint's hyperparameters over it, unsaid."""
+
     def _check(self) -> None:
         """Check what several parts must agree on.
 
@@ -137,7 +152,8 @@ class DistillCLI(LightningCLI):
         if self.subcommand == "fit":
             settings.schedule.check(list(self.model.objective.terms))
         checkpoint = settings.get("ckpt_path")
-        if checkpoint is None and self.subcommand != "fit" and self.model.starts_at_random:
+        # An export may take the student from a folder, and checks that itself.
+        if checkpoint is None and self.subcommand not in ("fit", "export") and self.model.starts_at_random:
             raise UserError(f"{self.subcommand}: the student's weights are random; name a run's with --ckpt_path")
         if checkpoint is not None and checkpoint not in _CHECKPOINT_WORDS and not Path(checkpoint).is_file():
             raise UserError(f"--ckpt_path {checkpoint}: there is no such file")

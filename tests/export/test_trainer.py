@@ -1,0 +1,241 @@
+"""The command ``export`` as a user meets it."""
+
+import builtins
+import io
+import json
+import re
+from contextlib import redirect_stdout
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import AutoModelForQuestionAnswering, AutoTokenizer, RobertaForQuestionAnswering
+
+from distill.cli import main
+from distill.export.runtime import OnnxModel
+from distill.modules.distillation import DistillationModule
+from tests.test_cli import DISTILL
+from tests.test_configs import CONFIGS, tiny
+
+pytest.importorskip("onnx")
+pytest.importorskip("onnxruntime")
+
+
+@pytest.fixture
+def arguments(teacher_folder, squad_file, tmp_path, monkeypatch) -> list[str]:
+    monkeypatch.chdir(tmp_path)
+    return [DISTILL, *tiny(teacher_folder, squad_file, tmp_path, "DistillationModule")]
+
+
+@pytest.fixture
+def export(arguments, teacher_folder) -> list[str]:
+    """An export of a student that is as good as its teacher: the teacher itself."""
+    return ["export", *arguments, f"--student={teacher_folder}", "--output=out"]
+
+
+def fails(arguments: list[str], capsys) -> tuple[int, str]:
+    with pytest.raises(SystemExit) as exit_info:
+        main(arguments)
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert not any("Traceback" in line for line in lines)
+    return exit_info.value.code, lines[-1]
+
+
+def samples(folder: Path) -> list[str]:
+    """Return the Python that a model card shows."""
+    return re.findall(r"```python\n(.*?)```", (folder / "README.md").read_text(encoding="utf-8"), flags=re.DOTALL)
+
+
+def run_sample(code: str) -> str:
+    printed = io.StringIO()
+    with redirect_stdout(printed):
+        exec(compile(code, "sample", "exec"), {})
+    return printed.getvalue().strip()
+
+
+def test_fit_then_export_gives_a_checked_folder(arguments, tmp_path, monkeypatch, capsys):
+    epochs = ["--schedule.stages.intermediate.epochs=1", "--schedule.stages.logits.epochs=1"]
+    main(["fit", *arguments, *epochs])
+    run = tmp_path / "lightning_logs" / "distill" / "version_0"
+    monkeypatch.setattr(
+        DistillationModule, "teacher", property(lambda module: pytest.fail("teacher") if module._teacher else None)
+    )
+    # The run's own configuration and checkpoint are all it takes.
+    checkpoint = run / "checkpoints" / "best.ckpt"
+    main(["export", f"--config={run / 'config.yaml'}", f"--ckpt_path={checkpoint}", "--output=o"])
+    folder = tmp_path / "o"
+    assert {path.name for path in (tmp_path / "lightning_logs" / "distill").iterdir()} == {"version_0"}
+    assert not [path for path in tmp_path.iterdir() if path.name.startswith(".o")]
+
+    student, info = AutoModelForQuestionAnswering.from_pretrained(folder, output_loading_info=True)
+    assert not info["missing_keys"]
+    assert not info["unexpected_keys"]
+    best = torch.load(checkpoint, weights_only=True)["state_dict"]
+    assert all(torch.equal(best[f"student.{name}"], tensor) for name, tensor in student.state_dict().items())
+    inputs = AutoTokenizer.from_pretrained(folder)("¿Dónde nació Ana?", "Ana Rúa nació en Jaén.", return_tensors="pt")
+    with torch.no_grad():
+        expected = student(**inputs)
+    found = OnnxModel.load(folder)(**inputs)
+    torch.testing.assert_close(found.start_logits, expected.start_logits, atol=1e-4, rtol=0)
+    assert OnnxModel.load(folder, dtype="int8")(**inputs).end_logits.shape == expected.end_logits.shape
+
+    result = json.loads((folder / "export.json").read_text(encoding="utf-8"))
+    assert list(result["formats"]) == ["torch", "onnx", "int8"]
+    for form in result["formats"].values():
+        assert form["scores"]["num_questions"] == 18
+        assert form["latency"][0]["p50_ms"] > 0
+    assert result["formats"]["torch"]["max_difference"] == {"padded": 0.0, "unpadded": 0.0}
+    assert max(result["formats"]["onnx"]["max_difference"].values()) < 1e-4
+    assert result["formats"]["onnx"]["changed_answers"] == 0
+    assert (result["reference"], result["data"]["max_length"]) == ({"batch_size": 1, "length": 32}, 64)
+    reported = json.loads((run / "report.json").read_text(encoding="utf-8"))
+    assert set(result["formats"]["torch"]["scores"]) == set(reported["student"]["scores"])
+    assert "verdict" in capsys.readouterr().out
+
+    card = (folder / "README.md").read_text(encoding="utf-8")
+    assert "- Weights: best.ckpt" in card
+    assert str(tmp_path) not in card
+    monkeypatch.chdir(folder)
+    context = "Lucía Ferrer nació en Cádiz en 1900 y murió en Jaén."
+    torch_sample, onnx_sample = samples(folder)
+    assert run_sample(torch_sample) in context
+    assert run_sample(onnx_sample) in context
+    float_sample = onnx_sample.replace("model_int8.onnx", "model.onnx")
+    assert run_sample(float_sample) == run_sample(torch_sample)
+
+
+def test_bf16_and_no_onnx_from_a_student_folder(export, monkeypatch):
+    monkeypatch.setattr("distill.export.trainer.import_onnx", lambda: pytest.fail("ONNX is not asked for"))
+    main([*export, "--formats=[bf16]", "--license=cc-by-4.0"])
+    assert AutoModelForQuestionAnswering.from_pretrained("out/bf16").dtype == torch.bfloat16
+    assert not Path("out/onnx").exists()
+    assert list(json.loads(Path("out/export.json").read_text(encoding="utf-8"))["formats"]) == ["torch", "bf16"]
+    assert "license: cc-by-4.0" in Path("out/README.md").read_text(encoding="utf-8")
+
+
+def test_fine_tuned_model_is_exported_as_it_lies(teacher_folder, squad_file, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    arguments = tiny(teacher_folder, squad_file, tmp_path, "QuestionAnsweringModule")[2:]
+    model = [f"--config={CONFIGS / 'teacher.yaml'}", f"--model.model={teacher_folder}", "--model.architecture=null"]
+    main(
+        ["export", *model, "--model.init=random", "--model.tokenizer=null", *arguments, "--output=out", "--formats=[]"]
+    )
+    exported = AutoModelForQuestionAnswering.from_pretrained("out").state_dict()
+    original = AutoModelForQuestionAnswering.from_pretrained(teacher_folder).state_dict()
+    assert all(torch.equal(exported[name], tensor) for name, tensor in original.items())
+    assert "its teacher, if any, is unknown" in Path("out/README.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (["--student=null"], "weights are random; name a run's with --ckpt_path or --student"),
+        (["--student=null", "--ckpt_path=absent.ckpt"], "absent.ckpt: there is no such file"),
+        (["--student=null", "--ckpt_path=best"], "best: there is no such file"),
+        (["--student=nowhere"], "nowhere: no folder"),
+        (["--formats=[onnx, int4]"], "int4"),
+        (["--benchmark.lengths=[200]"], "benchmark.lengths: 200 is more than the student's 128 positions"),
+        (["--push_to_hub=ana/alumno"], "set HF_TOKEN or run: hf auth login"),
+        (["--data.validation_files=[absent.json]"], "absent.json"),
+    ],
+)
+def test_mistakes_end_with_one_line_and_no_folder(export, changes, message, capsys, monkeypatch, tmp_path):
+    monkeypatch.delenv("HF_TOKEN", raising=False)
+    monkeypatch.setattr("huggingface_hub.constants.HF_TOKEN_PATH", str(tmp_path / "none"))
+    code, line = fails([*export, *changes], capsys)
+    assert code in (1, 2)
+    assert message in line
+    assert not Path("out").exists()
+
+
+def test_checkpoint_of_another_model_is_refused(export, capsys, teacher_config):
+    other = RobertaForQuestionAnswering(teacher_config).state_dict()
+    torch.save({"state_dict": {f"student.{name}": tensor for name, tensor in other.items()}}, "other.ckpt")
+    code, line = fails([*export, "--student=null", "--ckpt_path=other.ckpt"], capsys)
+    assert code == 1
+    assert "other.ckpt: it holds no weights of the configured student" in line
+
+
+@pytest.mark.parametrize("content", [b"no checkpoint", b""])
+def test_file_that_is_no_checkpoint_is_refused(export, capsys, content):
+    Path("wrong.ckpt").write_bytes(content)
+    code, line = fails([*export, "--student=null", "--ckpt_path=wrong.ckpt"], capsys)
+    assert code == 1
+    assert "wrong.ckpt: it holds no weights of the configured student" in line
+
+
+def test_two_sources_are_refused(export, capsys):
+    Path("some.ckpt").touch()
+    code, line = fails([*export, "--ckpt_path=some.ckpt"], capsys)
+    assert (code, "either --ckpt_path or --student, not both" in line) == (1, True)
+
+
+def test_missing_extra_is_named_before_anything_loads(export, capsys, monkeypatch):
+    real = builtins.__import__
+
+    def without_onnx(name, *args, **kwargs):
+        if name == "onnx":
+            raise ImportError(name)
+        return real(name, *args, **kwargs)
+
+    monkeypatch.setattr(builtins, "__import__", without_onnx)
+    monkeypatch.setattr("distill.export.trainer.load_model", lambda *_: pytest.fail("weights were loaded"))
+    code, line = fails(export, capsys)
+    assert code == 1
+    assert "pip install 'distill[export]'" in line
+
+
+def test_only_an_export_is_replaced_and_only_when_asked(export, capsys):
+    Path("out").mkdir()
+    Path("out/thesis.tex").write_text("years of work")
+    for arguments in (export, [*export, "--overwrite=true"]):
+        code, line = fails(arguments, capsys)
+        assert (code, "it exists and is no earlier export" in line) == (1, True)
+    assert Path("out/thesis.tex").read_text() == "years of work"
+
+    Path("out/thesis.tex").unlink()
+    main([*export, "--formats=[]"])
+    Path("out/marker").touch()
+    code, line = fails([*export, "--formats=[]"], capsys)
+    assert (code, "add --overwrite true" in line) == (1, True)
+    assert Path("out/marker").exists()
+    main([*export, "--formats=[]", "--overwrite=true"])
+    assert Path("out/export.json").exists()
+    assert not Path("out/marker").exists()
+
+
+def test_failure_midway_leaves_nothing_behind(export, monkeypatch, tmp_path):
+    def fail(*_):
+        raise ZeroDivisionError
+
+    before = set(tmp_path.iterdir())
+    monkeypatch.setattr("distill.export.trainer.build_card", fail)
+    with pytest.raises(ZeroDivisionError):
+        main([*export, "--formats=[]"])
+    assert set(tmp_path.iterdir()) - before <= {tmp_path / "cache"}
+
+
+def test_student_with_another_tokenizer_is_refused(export, tmp_path, teacher_config, capsys):
+    from distill.models.tokenizer import train_tokenizer
+
+    folder = tmp_path / "other"
+    RobertaForQuestionAnswering(teacher_config).save_pretrained(folder)
+    train_tokenizer(["otro texto " * 20, "con otras palabras " * 20], vocab_size=290).save_pretrained(folder)
+    code, line = fails([*export, f"--student={folder}"], capsys)
+    assert code == 1
+    assert "different tokenizers" in line
+
+
+def test_push_uploads_the_finished_folder(export, monkeypatch):
+    pushed = []
+
+    def push(folder, repository, private):
+        pushed.append((sorted(path.name for path in folder.iterdir()), repository, private))
+        return "somewhere"
+
+    monkeypatch.setenv("HF_TOKEN", "hf_x")
+    monkeypatch.setattr("distill.export.trainer.push_folder", push)
+    main([*export, "--formats=[]", "--push_to_hub=ana/alumno"])
+    files = ["README.md", "config.json", "export.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"]
+    assert pushed == [(files, "ana/alumno", True)]
+    assert 'name = "ana/alumno"' in Path("out/README.md").read_text(encoding="utf-8")
