@@ -90,7 +90,7 @@ def _scores(export: Mapping[str, Any], provenance: Provenance) -> str:
             f"{form['size_bytes'] / 1e6:.2f}",
             _with_interval(form, "exact_match"),
             _with_interval(form, "f1"),
-            f"{form['changed_answers']:,}",
+            f"{len(form['changed_answers']):,}",
             f"{max(form['max_difference'].values()):.1e}",
             "; ".join(form["problems"]) or "good",
         ]

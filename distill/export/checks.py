@@ -18,6 +18,8 @@ from distill.metrics.normalize import normalize_mlqa
 from distill.metrics.squad import NO_ANSWER, exact_match, f1
 from distill.reporting.latency import Latency
 from distill.tasks.base import EvaluationResult, Task
+from distill.tasks.question_answering.answers import ChosenAnswer
+from distill.tasks.question_answering.task import QuestionAnswering
 from distill.types import Batch, Example
 
 #: The most that a float32 logit may differ from torch's.
@@ -41,7 +43,7 @@ class FormatFigures:
             of windows of different lengths and ``unpadded`` in single windows.
         scores: Metric name to value, percentages from 0 to 100.
         intervals: 95 % confidence intervals of ``exact_match`` and ``f1``.
-        changed_answers: Questions that float32 torch answers otherwise.
+        changed_answers: Questions that float32 torch answers otherwise, and its :func:`margin` there.
         latency: Timings by batch size and length; the first one is the point of comparison.
     """
 
@@ -50,15 +52,15 @@ class FormatFigures:
     max_difference: Mapping[str, float]
     scores: Mapping[str, float]
     intervals: Mapping[str, Interval]
-    changed_answers: int
+    changed_answers: Mapping[str, float | None]
     latency: Mapping[Point, Latency]
 
 
 def find_problems(figures: FormatFigures, reference: FormatFigures) -> list[str]:
     """Return what speaks against shipping a format, in words; nothing if it is good.
 
-    Logits of float32 that differ by more than ``MAX_DIFFERENCE``, a loss of more than ``MAX_F1_LOSS``, a longer median
-    call at the point of comparison.
+    Logits of float32 that differ by more than ``MAX_DIFFERENCE``, answers of float32 that change though the best two
+    were further apart than that, a loss of more than ``MAX_F1_LOSS``, a longer median call at the point of comparison.
 
     Args:
         figures: The format's.
@@ -68,6 +70,9 @@ def find_problems(figures: FormatFigures, reference: FormatFigures) -> list[str]
     difference = max(figures.max_difference.values())
     if figures.dtype == "float32" and not difference <= MAX_DIFFERENCE:
         problems.append(f"logits differ by {difference:.1e}")
+    changed = [name for name, gap in figures.changed_answers.items() if gap is None or gap >= MAX_DIFFERENCE]
+    if figures.dtype == "float32" and changed:
+        problems.append(f"answers {len(changed)} questions otherwise")
     loss = reference.scores["f1"] - figures.scores["f1"]
     if loss > MAX_F1_LOSS:
         problems.append(f"loses {loss:.2f} F1")
@@ -78,13 +83,15 @@ def find_problems(figures: FormatFigures, reference: FormatFigures) -> list[str]
     return problems
 
 
-def score(model: nn.Module, task: Task, dataloader: DataLoader[Batch]) -> EvaluationResult:
-    """Score a model over an evaluation set on the CPU, in the precision that it is in."""
+def score(
+    model: nn.Module, task: QuestionAnswering, dataloader: DataLoader[Batch]
+) -> tuple[EvaluationResult, dict[str, ChosenAnswer]]:
+    """Score a model over an evaluation set on the CPU, in the precision that it is in; return its answers too."""
     evaluation = task.evaluation(dataloader.dataset.examples)  # type: ignore[attr-defined]
     with torch.inference_mode():
         for batch in dataloader:
             evaluation.update(task.logits(model(**batch.inputs)), batch)
-    return evaluation.compute()
+    return evaluation.compute(), evaluation.answers()
 
 
 def score_intervals(examples: Sequence[Example], predictions: Mapping[str, str], language: str) -> dict[str, Interval]:
@@ -108,9 +115,27 @@ def score_intervals(examples: Sequence[Example], predictions: Mapping[str, str],
     }
 
 
-def changed_answers(predictions: Mapping[str, str], reference: Mapping[str, str]) -> int:
-    """Return how many questions two models answer differently."""
-    return sum(predictions[question_id] != answer for question_id, answer in reference.items())
+def changed_answers(
+    answers: Mapping[str, ChosenAnswer], reference: Mapping[str, ChosenAnswer], null_threshold: float | None
+) -> dict[str, float | None]:
+    """Return the questions that two models answer differently, with the reference's :func:`margin`."""
+    return {
+        question_id: margin(answer, null_threshold)
+        for question_id, answer in reference.items()
+        if answers[question_id].text != answer.text
+    }
+
+
+def margin(answer: ChosenAnswer, null_threshold: float | None) -> float | None:
+    """Return how far the best answer's score is above the second best one's, in logits; None if there is no second.
+
+    "No answer" takes part with its score less ``null_threshold``, unless that is None.
+    """
+    scores = [candidate.score for candidate in answer.n_best[:2]]
+    if null_threshold is not None:
+        scores.append(answer.null_score - null_threshold)
+    best, *others = sorted(scores, reverse=True) or [0.0]
+    return best - others[0] if others else None
 
 
 def sample_batches(windows: WindowDataset, num_windows: int, batch_size: int) -> list[Batch]:
@@ -147,7 +172,7 @@ def describe(figures: FormatFigures, problems: Sequence[str]) -> dict[str, Any]:
         "exact_match": figures.scores["exact_match"],
         "f1": figures.scores["f1"],
         "intervals": {name: list(interval) for name, interval in figures.intervals.items()},
-        "changed_answers": figures.changed_answers,
+        "changed_answers": dict(figures.changed_answers),
         "latency": [
             {
                 "batch_size": batch_size,

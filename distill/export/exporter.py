@@ -32,6 +32,7 @@ from distill.reporting.environment import describe_environment, package_version
 from distill.reporting.latency import Latency, measure_latency, num_threads, random_inputs
 from distill.reporting.size import num_parameters
 from distill.tasks.base import EvaluationResult
+from distill.tasks.question_answering.answers import ChosenAnswer
 from distill.tasks.question_answering.task import QuestionAnswering
 from distill.types import Batch
 
@@ -82,7 +83,7 @@ def export_student(
     quantization = write_formats(student, tokenizer, folder, formats, task, batches)
     with num_threads(benchmark.num_threads) as threads:
         models: dict[str, nn.Module] = {name: load_format(folder, name, task) for name in formats}
-        results: dict[str, EvaluationResult] = {}
+        results: dict[str, tuple[EvaluationResult, dict[str, ChosenAnswer]]] = {}
         for name, model in models.items():
             rank_zero_info("scoring %s", name)
             results[name] = score(model, task, dataloader)
@@ -144,13 +145,14 @@ def _differences(
 
 def _figures(
     folder: Path,
-    results: Mapping[str, EvaluationResult],
+    results: Mapping[str, tuple[EvaluationResult, Mapping[str, ChosenAnswer]]],
     differences: Mapping[str, Mapping[str, float]],
     latencies: Mapping[str, Mapping[Point, Latency]],
     task: QuestionAnswering,
     dataloader: DataLoader[Batch],
 ) -> dict[str, FormatFigures]:
     examples = dataloader.dataset.examples  # type: ignore[attr-defined]
+    _, original = results["torch"]
     return {
         name: FormatFigures(
             dtype=FORMATS[name].dtype,
@@ -158,8 +160,8 @@ def _figures(
             max_difference=differences[name],
             scores=result.scores,
             intervals=score_intervals(examples, result.predictions, task.language),
-            changed_answers=changed_answers(result.predictions, results["torch"].predictions),
+            changed_answers=changed_answers(answers, original, task.null_threshold),
             latency=latencies[name],
         )
-        for name, result in results.items()
+        for name, (result, answers) in results.items()
     }

@@ -18,7 +18,7 @@ def form(file, **changes):
         "exact_match": 70.0,
         "f1": 80.0,
         "intervals": {"exact_match": [65.0, 75.0], "f1": [76.5, 83.5]},
-        "changed_answers": 0,
+        "changed_answers": {},
         "latency": [{"batch_size": 1, "length": 384, "p50_ms": 10.0, "p95_ms": 12.0, "windows_per_second": 100.0}],
         "scores": SCORES,
         "problems": [],
@@ -43,7 +43,7 @@ EXPORT = {
             "onnx/model_int8.onnx",
             size_bytes=1_000_000,
             f1=79.0,
-            changed_answers=7,
+            changed_answers={"q1": 0.5, "q2": 0.001, "q3": None},
             problems=["loses 1.00 F1"],
             latency=[{"batch_size": 1, "length": 384, "p50_ms": 2.5, "p95_ms": 3.0, "windows_per_second": 400.0}],
         ),
@@ -95,7 +95,7 @@ def test_metadata_is_what_the_hub_reads(known):
 def test_every_format_has_its_scores_size_latency_and_verdict(known):
     card = build_card(EXPORT, known, "alumno")
     row = line(card, "| int8 ")
-    for expected in ("`onnx/model_int8.onnx`", "1.00", "79.00 (76.5 to 83.5)", "| 7 |", "loses 1.00 F1"):
+    for expected in ("`onnx/model_int8.onnx`", "1.00", "79.00 (76.5 to 83.5)", "| 3 |", "loses 1.00 F1"):
         assert expected in row
     assert line(card, "| torch ").endswith("| good |")
     assert "2.50 / 3.00 (4.00x)" in line(card, "| 1 x 384 ")

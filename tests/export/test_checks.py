@@ -1,3 +1,4 @@
+import math
 from dataclasses import replace
 
 import pytest
@@ -10,12 +11,14 @@ from distill.export.checks import (
     changed_answers,
     describe,
     find_problems,
+    margin,
     max_difference,
     score_intervals,
     without_padding,
 )
 from distill.metrics.bootstrap import Interval
 from distill.reporting.latency import Latency
+from distill.tasks.question_answering.answers import Candidate, ChosenAnswer
 from distill.tasks.question_answering.task import QuestionAnswering
 from distill.types import Answer, Batch, Example
 
@@ -26,7 +29,7 @@ REFERENCE = FormatFigures(
     max_difference={"padded": 0.0, "unpadded": 0.0},
     scores={"exact_match": 70.0, "f1": 80.0},
     intervals={"exact_match": Interval(65.0, 75.0), "f1": Interval(75.0, 85.0)},
-    changed_answers=0,
+    changed_answers={},
     latency={(1, 384): Latency(10.0, 12.0, 100.0), (8, 384): Latency(80.0, 90.0, 100.0)},
 )
 
@@ -55,6 +58,9 @@ def test_nothing_speaks_against_the_reference():
         ({"max_difference": {"padded": 0.0, "unpadded": 2e-4}}, ["logits differ by 2.0e-04"]),
         ({"max_difference": {"padded": float("nan"), "unpadded": 0.0}}, ["logits differ by nan"]),
         ({"max_difference": {"padded": 0.5, "unpadded": 0.5}, "dtype": "int8"}, []),
+        ({"changed_answers": {"q1": 9e-5}}, []),
+        ({"changed_answers": {"q1": 9e-5, "q2": 2e-4, "q3": None}}, ["answers 2 questions otherwise"]),
+        ({"changed_answers": {"q1": 1.0}, "dtype": "int8"}, []),
         # The first point decides, whatever the others say.
         (
             {"latency": {(1, 384): Latency(15.0, 1.0, 1.0), (8, 384): Latency(1.0, 1.0, 1.0)}},
@@ -102,8 +108,31 @@ def test_intervals_lie_around_the_scores_of_the_metric():
     assert intervals["exact_match"] == intervals["f1"]
 
 
-def test_changed_answers_are_counted():
-    assert changed_answers({"a": "x", "b": "y", "c": ""}, {"a": "x", "b": "z", "c": "w"}) == 2
+def chosen(text: str, *scores: float, null_score: float = -9.0) -> ChosenAnswer:
+    candidates = tuple(Candidate(text, score, 0, len(text)) for score in scores)
+    return ChosenAnswer(text, max(scores, default=-math.inf), null_score, candidates)
+
+
+@pytest.mark.parametrize(
+    ("answer", "null_threshold", "expected"),
+    [
+        (chosen("x", 5.0, 3.0, 2.0), None, 2.0),
+        (chosen("x", 5.0, 3.0, null_score=4.0), None, 2.0),
+        (chosen("x", 5.0, 3.0, null_score=4.0), 0.0, 1.0),
+        (chosen("x", 5.0, 3.0, null_score=4.0), -1.5, 0.5),
+        (chosen("x", 5.0), None, None),
+        (chosen("", null_score=1.0), 0.0, None),
+        (chosen(""), None, None),
+    ],
+)
+def test_margin_is_that_between_the_best_two(answer, null_threshold, expected):
+    assert margin(answer, null_threshold) == expected
+
+
+def test_changed_answers_are_listed_with_their_margins():
+    reference = {"a": chosen("x", 5.0, 3.0), "b": chosen("z", 5.0, 4.5), "c": chosen("w", 2.0)}
+    answers = {"a": chosen("x", 9.0), "b": chosen("y", 5.0), "c": chosen("", 2.0)}
+    assert changed_answers(answers, reference, None) == {"b": 0.5, "c": None}
 
 
 def test_description_is_plain_data():
