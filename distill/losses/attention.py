@@ -56,9 +56,11 @@ def join_heads(inputs: AttentionInputs, num_maps: int) -> AttentionInputs:
         return inputs
 
     def join(tensor: Tensor) -> Tensor:
-        return tensor.unflatten(1, (num_maps, -1)).transpose(2, 3).flatten(3)
+        num_rows, _, length, width = tensor.shape
+        return tensor.view(num_rows, num_maps, -1, length, width).transpose(2, 3).flatten(3)
 
-    return AttentionInputs(*(join(tensor) for tensor in inputs[:3]), inputs.scaling * num_maps / num_heads)
+    query, key, value, scaling = inputs
+    return AttentionInputs(join(query), join(key), join(value), scaling * num_maps / num_heads)
 
 
 def score_difference(student: AttentionInputs, teacher: AttentionInputs, queries: Tensor, keys: Tensor) -> Tensor:
@@ -92,7 +94,7 @@ def probabilities(inputs: AttentionInputs, keys: Tensor, num_maps: int) -> Tenso
     scores = inputs.scaling * (widen(inputs.query) @ widen(inputs.key).transpose(-1, -2))
     # The lowest finite number and not -inf: a row without any key would be NaN, and NaN survives the final mask.
     each = scores.masked_fill(hidden, torch.finfo(scores.dtype).min).softmax(-1).masked_fill(hidden, 0.0)
-    return each if each.shape[1] == num_maps else each.unflatten(1, (num_maps, -1)).mean(2)
+    return each if each.shape[1] == num_maps else each.view(len(each), num_maps, -1, *each.shape[2:]).mean(2)
 
 
 def probability_difference(
@@ -179,8 +181,8 @@ class AttentionLoss(DistillationLoss):
     def _pair_total(self, student: AttentionInputs, teacher: AttentionInputs, queries: Tensor, keys: Tensor) -> Tensor:
         target = AttentionInputs(teacher.query.detach(), teacher.key.detach(), teacher.value, teacher.scaling)
         if self.target == "scores":
-            joined = (join_heads(inputs, self._num_maps) for inputs in (student, target))
-            difference = score_difference(*joined, queries, keys)
+            student, target = join_heads(student, self._num_maps), join_heads(target, self._num_maps)
+            difference = score_difference(student, target, queries, keys)
         else:
             difference = probability_difference(student, target, queries, keys, self._num_maps)
         return difference.flatten().dot(difference.flatten())

@@ -107,8 +107,10 @@ def test_unknown_matching_of_heads_is_an_error() -> None:
 
 @pytest.mark.parametrize(
     ("heads", "num_student", "num_teacher", "num_maps"),
-    [("equal", 4, 4, 4), ("mean", 4, 4, 1), ("mean", 2, 6, 1), ("grouped", 2, 6, 2), ("grouped", 12, 16, 4)]
-    + [("grouped", 6, 2, 2), ("grouped", 3, 4, 1), ("grouped", 4, 4, 4)],
+    [
+        *(("equal", 4, 4, 4), ("mean", 4, 4, 1), ("mean", 2, 6, 1), ("grouped", 2, 6, 2), ("grouped", 12, 16, 4)),
+        *(("grouped", 6, 2, 2), ("grouped", 3, 4, 1), ("grouped", 4, 4, 4)),
+    ],
 )
 def test_number_of_maps(heads: str, num_student: int, num_teacher: int, num_maps: int) -> None:
     assert num_attention_maps(heads, num_student, num_teacher) == num_maps
