@@ -30,6 +30,7 @@ from distill.callbacks.throughput import Throughput
 from distill.data.base import TaskDataModule
 from distill.export.trainer import ExportTrainer
 from distill.models.loading import EMBEDDED, first_line
+from distill.models.student import Student
 from distill.modules.base import TaskModule
 from distill.types import UserError
 
@@ -107,6 +108,7 @@ class DistillCLI(LightningCLI):
         for name, callback in CALLBACKS.items():
             parser.add_lightning_class_args(callback, name)
         parser.link_arguments("model", "data.init_args.tokenizer", compute_fn=_tokenizer_of)
+        parser.link_arguments("model", "data.init_args.vocabulary", compute_fn=_vocabulary_of)
         parser.link_arguments("seed_everything", "data.init_args.seed", compute_fn=int)
 
     def instantiate_classes(self) -> None:
@@ -190,10 +192,18 @@ def _essence(message: str) -> str:
 
 
 def _tokenizer_of(model: Namespace) -> str:
-    """Return where the model's tokenizer lies: its own setting, else beside the teacher or the model itself."""
+    """Return where the model's tokenizer lies: its own setting, else beside the student, teacher or model itself."""
     settings = model.get("init_args") or {}
-    named = (settings.get(name) for name in ("tokenizer", "teacher", "model"))
+    student = settings.get("student") or {}
+    folder = Student(init=student["init"]).folder if student.get("init") else None
+    named = (settings.get("tokenizer"), folder, settings.get("teacher"), settings.get("model"))
     return next((str(source) for source in named if source), EMBEDDED)
+
+
+def _vocabulary_of(model: Namespace) -> str:
+    """Return which pieces the model's vocabulary has: all, unless its student's is trimmed."""
+    student = (model.get("init_args") or {}).get("student") or {}
+    return str(student.get("vocabulary") or "full")
 
 
 def _quieten_libraries() -> None:
