@@ -57,7 +57,10 @@ class StudentStart:
             UserError: If a piece is not the teacher's.
         """
         if self.settings.vocabulary == TRIMMED:
-            tokenizer = self._required_text().tokenizer
+            text = self._required_text()
+            if getattr(text, "vocabulary", None) != TRIMMED:
+                raise UserError(f"student.vocabulary trimmed: {type(text).__name__} does not count pieces; use full")
+            tokenizer = text.tokenizer
         elif self.settings.folder is not None:
             tokenizer = load_tokenizer(self.settings.folder)
         else:

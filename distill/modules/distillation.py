@@ -183,6 +183,7 @@ class DistillationModule(TaskModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Note what the weights alone do not tell: the vocabulary's pieces, and a layer map that was found."""
+        super().on_save_checkpoint(checkpoint)
         if (pieces := self._pieces()) is not None:
             checkpoint["vocabulary"] = pieces
         if self.similarity is not None:
@@ -194,6 +195,7 @@ class DistillationModule(TaskModule):
         Raises:
             UserError: If the checkpoint's student has other pieces.
         """
+        super().on_load_checkpoint(checkpoint)
         if checkpoint.get("vocabulary") != self._pieces():
             raise UserError(
                 "the checkpoint's vocabulary is not this run's; name the training files that it was trimmed by, or "
