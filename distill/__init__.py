@@ -9,6 +9,7 @@ __version__ = "0.1.0"
 _PUBLIC = {
     "BestInFinalStage": "distill.callbacks.checkpoints",
     "DistillationModule": "distill.modules.distillation",
+    "Doctor": "distill.callbacks.doctor",
     "ExtraTeacher": "distill.teaching.teachers",
     "LanguageCheck": "distill.text.language",
     "LastCheckpoint": "distill.callbacks.checkpoints",

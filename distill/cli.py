@@ -21,6 +21,7 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from distill.callbacks.benchmark import LatencyBenchmark
 from distill.callbacks.checkpoints import BestInFinalStage, LastCheckpoint
 from distill.callbacks.config import LoggedConfigCallback
+from distill.callbacks.doctor import Doctor
 from distill.callbacks.progress import StageProgressBar
 from distill.callbacks.report import Report
 from distill.callbacks.samples import SamplePredictions
@@ -44,6 +45,7 @@ TRAINER_DEFAULTS: dict[str, Any] = {
 #: The callbacks of every run, in the order in which they act, and the name under which each is configured.
 CALLBACKS: dict[str, type[L.Callback]] = {
     "schedule": StageSchedule,
+    "doctor": Doctor,
     "last_checkpoint": LastCheckpoint,
     "best_checkpoint": BestInFinalStage,
     "throughput": Throughput,

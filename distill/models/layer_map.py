@@ -138,6 +138,21 @@ def map_layers(layers: Sequence[int]) -> LayerMap:
     )
 
 
+def describe_layer_map(layer_map: LayerMap) -> str:
+    """Return a map in one line: student layer or state, then the teacher's, from 0; states only where they differ.
+
+    Example:
+        ``layers 0<-1, 1<-3``, or ``attention 0<-1, 1<-3; states 0<-0, 1<-2, 2<-4``
+    """
+
+    def pairs(items: Sequence[tuple[int, int]]) -> str:
+        return ", ".join(f"{student}<-{teacher}" for student, teacher in items)
+
+    if layer_map == map_layers([teacher for _, teacher in layer_map.attention]):
+        return f"layers {pairs(layer_map.attention)}"
+    return f"attention {pairs(layer_map.attention)}; states {pairs(layer_map.hidden)}"
+
+
 def _separate(layer_map: SeparateLayers, student: ModelShape, teacher: ModelShape) -> LayerMap:
     attention = explicit_layer_map(layer_map.attention, student.num_layers, teacher.num_layers)
     hidden, num_layers = layer_map.hidden, student.num_layers

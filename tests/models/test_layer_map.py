@@ -8,6 +8,7 @@ import pytest
 
 from distill.models.layer_map import (
     SeparateLayers,
+    describe_layer_map,
     last_layer_map,
     map_layers,
     resolve_layer_map,
@@ -75,6 +76,14 @@ def test_separate_lists_name_layers_and_states_apart() -> None:
     assert resolved.hidden == tuple((i, 4 * i) for i in range(7))
     without = resolve_layer_map(SeparateLayers(separate.attention, separate.hidden[1:]), *shapes)
     assert without == resolve_layer_map("uniform", *shapes)
+
+
+def test_maps_are_described_in_a_line() -> None:
+    shapes = ModelShape(2, 8, 2), ModelShape(4, 8, 2)
+    assert describe_layer_map(resolve_layer_map("uniform", *shapes)) == "layers 0<-1, 1<-3"
+    separate = SeparateLayers([1, 3], [0, 2, 4])
+    described = describe_layer_map(resolve_layer_map(separate, *shapes))
+    assert described == "attention 0<-1, 1<-3; states 0<-0, 1<-2, 2<-4"
 
 
 def test_similarity_is_uniform_until_the_models_were_looked_at() -> None:
