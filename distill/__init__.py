@@ -18,6 +18,7 @@ _PUBLIC = {
     "QuestionAnswering": "distill.tasks.question_answering.task",
     "QuestionAnsweringModule": "distill.modules.single",
     "Report": "distill.callbacks.report",
+    "ResultPage": "distill.callbacks.page",
     "SaveStudent": "distill.callbacks.saving",
     "SquadDataModule": "distill.data.datamodule",
     "SquadMetric": "distill.metrics.squad",
