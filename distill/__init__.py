@@ -28,6 +28,7 @@ _PUBLIC = {
     "TextDataModule": "distill.data.text",
     "Throughput": "distill.callbacks.throughput",
     "UserError": "distill.types",
+    "WandbDashboard": "distill.callbacks.dashboard",
     "WandbRun": "distill.loggers",
     "WholeWordMasking": "distill.text.masking",
 }

@@ -21,6 +21,7 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from distill.callbacks.benchmark import LatencyBenchmark
 from distill.callbacks.checkpoints import BestInFinalStage, LastCheckpoint
 from distill.callbacks.config import LoggedConfigCallback
+from distill.callbacks.dashboard import WandbDashboard
 from distill.callbacks.page import ResultPage
 from distill.callbacks.progress import StageProgressBar
 from distill.callbacks.report import Report
@@ -53,6 +54,7 @@ CALLBACKS: dict[str, type[L.Callback]] = {
     "samples": SamplePredictions,
     "saving": SaveStudent,
     "page": ResultPage,
+    "dashboard": WandbDashboard,
 }
 
 
