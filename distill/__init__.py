@@ -10,6 +10,7 @@ _PUBLIC = {
     "BestInFinalStage": "distill.callbacks.checkpoints",
     "DistillationModule": "distill.modules.distillation",
     "ExtraTeacher": "distill.teaching.teachers",
+    "FinalStageScores": "distill.callbacks.final_stage",
     "LanguageCheck": "distill.text.language",
     "LastCheckpoint": "distill.callbacks.checkpoints",
     "LatencyBenchmark": "distill.callbacks.benchmark",
