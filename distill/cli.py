@@ -21,7 +21,9 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from distill.callbacks.benchmark import LatencyBenchmark
 from distill.callbacks.checkpoints import BestInFinalStage, LastCheckpoint
 from distill.callbacks.config import LoggedConfigCallback
+from distill.callbacks.dashboard import WandbDashboard
 from distill.callbacks.doctor import Doctor
+from distill.callbacks.page import ResultPage
 from distill.callbacks.progress import StageProgressBar
 from distill.callbacks.report import Report
 from distill.callbacks.samples import SamplePredictions
@@ -53,6 +55,8 @@ CALLBACKS: dict[str, type[L.Callback]] = {
     "report": Report,
     "samples": SamplePredictions,
     "saving": SaveStudent,
+    "page": ResultPage,
+    "dashboard": WandbDashboard,
 }
 
 
