@@ -9,7 +9,9 @@ __version__ = "0.1.0"
 _PUBLIC = {
     "BestInFinalStage": "distill.callbacks.checkpoints",
     "DistillationModule": "distill.modules.distillation",
+    "Doctor": "distill.callbacks.doctor",
     "ExtraTeacher": "distill.teaching.teachers",
+    "FinalStageScores": "distill.callbacks.final_stage",
     "LanguageCheck": "distill.text.language",
     "LastCheckpoint": "distill.callbacks.checkpoints",
     "LatencyBenchmark": "distill.callbacks.benchmark",
@@ -18,6 +20,7 @@ _PUBLIC = {
     "QuestionAnswering": "distill.tasks.question_answering.task",
     "QuestionAnsweringModule": "distill.modules.single",
     "Report": "distill.callbacks.report",
+    "ResultPage": "distill.callbacks.page",
     "SaveStudent": "distill.callbacks.saving",
     "SquadDataModule": "distill.data.datamodule",
     "SquadMetric": "distill.metrics.squad",
@@ -28,6 +31,7 @@ _PUBLIC = {
     "TextDataModule": "distill.data.text",
     "Throughput": "distill.callbacks.throughput",
     "UserError": "distill.types",
+    "WandbDashboard": "distill.callbacks.dashboard",
     "WandbRun": "distill.loggers",
     "WholeWordMasking": "distill.text.masking",
 }

@@ -21,6 +21,9 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from distill.callbacks.benchmark import LatencyBenchmark
 from distill.callbacks.checkpoints import BestInFinalStage, LastCheckpoint
 from distill.callbacks.config import LoggedConfigCallback
+from distill.callbacks.dashboard import WandbDashboard
+from distill.callbacks.doctor import Doctor
+from distill.callbacks.page import ResultPage
 from distill.callbacks.progress import StageProgressBar
 from distill.callbacks.report import Report
 from distill.callbacks.samples import SamplePredictions
@@ -30,6 +33,7 @@ from distill.callbacks.throughput import Throughput
 from distill.data.base import TaskDataModule
 from distill.export.trainer import ExportTrainer
 from distill.models.loading import EMBEDDED, first_line
+from distill.models.student import Student
 from distill.modules.base import TaskModule
 from distill.processor import prepare_processor
 from distill.types import UserError
@@ -44,6 +48,7 @@ TRAINER_DEFAULTS: dict[str, Any] = {
 #: The callbacks of every run, in the order in which they act, and the name under which each is configured.
 CALLBACKS: dict[str, type[L.Callback]] = {
     "schedule": StageSchedule,
+    "doctor": Doctor,
     "last_checkpoint": LastCheckpoint,
     "best_checkpoint": BestInFinalStage,
     "throughput": Throughput,
@@ -51,6 +56,8 @@ CALLBACKS: dict[str, type[L.Callback]] = {
     "report": Report,
     "samples": SamplePredictions,
     "saving": SaveStudent,
+    "page": ResultPage,
+    "dashboard": WandbDashboard,
 }
 
 
@@ -108,6 +115,7 @@ class DistillCLI(LightningCLI):
         for name, callback in CALLBACKS.items():
             parser.add_lightning_class_args(callback, name)
         parser.link_arguments("model", "data.init_args.tokenizer", compute_fn=_tokenizer_of)
+        parser.link_arguments("model", "data.init_args.vocabulary", compute_fn=_vocabulary_of)
         parser.link_arguments("seed_everything", "data.init_args.seed", compute_fn=int)
 
     def instantiate_classes(self) -> None:
@@ -197,10 +205,18 @@ def _essence(message: str) -> str:
 
 
 def _tokenizer_of(model: Namespace) -> str:
-    """Return where the model's tokenizer lies: its own setting, else beside the teacher or the model itself."""
+    """Return where the model's tokenizer lies: its own setting, else beside the student, teacher or model itself."""
     settings = model.get("init_args") or {}
-    named = (settings.get(name) for name in ("tokenizer", "teacher", "model"))
+    student = settings.get("student") or {}
+    folder = Student(init=student["init"]).folder if student.get("init") else None
+    named = (settings.get("tokenizer"), folder, settings.get("teacher"), settings.get("model"))
     return next((str(source) for source in named if source), EMBEDDED)
+
+
+def _vocabulary_of(model: Namespace) -> str:
+    """Return which pieces the model's vocabulary has: all, unless its student's is trimmed."""
+    student = (model.get("init_args") or {}).get("student") or {}
+    return str(student.get("vocabulary") or "full")
 
 
 def _quieten_libraries() -> None:

@@ -18,6 +18,16 @@ from wandb.errors import CommError, UsageError
 
 Mode = Literal["online", "offline", "disabled", "shared"]
 
+#: What a reader of the workspace has to know about names and units.
+NOTES = """\
+The x axis is the optimizer step.
+
+- `train/<stage>/<term>`: each loss term, raw; `train/loss`: their weighted sum
+- `val/...`, `test/...`, `report/.../scores/...`: per cent, unless the name is a loss or a perplexity
+- `latency/<model>/p50_ms/b<batch>_s<tokens>`: milliseconds of a call; `windows_per_second`: throughput
+- `report/...`: the result; ratios are better above 1; `size_bytes`: bytes; `report/page`: everything on one page
+"""
+
 #: Older names that ``WANDB_MODE`` still takes.
 _MODE_ALIASES = {"dryrun": "offline", "run": "online"}
 
@@ -30,7 +40,9 @@ class WandbRun(WandbLogger):
     offline and says so. Offline runs are sent later with ``wandb sync``.
 
     Every logged metric is in the run's summary with its last value; the metrics named by ``best`` also with their
-    highest. Hyperparameters are stored under dotted keys (``model.temperature``), as on the command line.
+    highest, those named by ``lowest`` with their lowest. Hyperparameters are stored under dotted keys
+    (``model.temperature``), as on the command line. Charts run over optimizer steps, counters have none of their own,
+    and the run's notes say what names and units mean. What waits to be sent lies in ``save_dir``.
 
     List it after the :class:`~lightning.pytorch.loggers.CSVLogger`: the first logger decides the run's folder.
 
@@ -42,6 +54,8 @@ class WandbRun(WandbLogger):
         group: Runs that belong together, such as the seeds of one experiment.
         tags: Labels of the run.
         best: Metrics whose highest value is kept in the summary, beside the last one.
+        lowest: Metrics whose lowest value is kept so.
+        notes: Text on the run's page, in Markdown.
         init_timeout: Seconds to wait for the server before going on offline.
     """
 
@@ -54,27 +68,44 @@ class WandbRun(WandbLogger):
         group: str | None = None,
         tags: Sequence[str] = (),
         best: Sequence[str] = ("val/f1", "val/exact_match"),
+        lowest: Sequence[str] = ("val/perplexity", "val/cross_entropy"),
+        notes: str = NOTES,
         init_timeout: float = 30.0,
     ) -> None:
         # Silent: W&B's own lines would tear the progress bar; console off: so would its copy of the output.
         settings = wandb.Settings(silent=True, console="off", init_timeout=init_timeout)
         super().__init__(
-            name=name, save_dir=save_dir, id=id, project=project, group=group, tags=list(tags), settings=settings
+            name=name,
+            save_dir=save_dir,
+            id=id,
+            project=project,
+            group=group,
+            tags=list(tags),
+            notes=notes,
+            settings=settings,
         )
         # Lightning passes it even when unset, and W&B warns about it.
         self._wandb_init.pop("anonymous", None)
         self.best = tuple(best)
+        self.lowest = tuple(lowest)
 
     @property
     @rank_zero_experiment
     def experiment(self) -> Any:
         """The W&B run; started on first use, on the first process only."""
         if self._experiment is None:
-            Path(self._wandb_init["dir"]).mkdir(parents=True, exist_ok=True)
+            folder = Path(self._wandb_init["dir"])
+            folder.mkdir(parents=True, exist_ok=True)
+            # Artifacts wait here, beside the run that they belong to, and not in the user's home.
+            os.environ.setdefault("WANDB_DATA_DIR", str(folder.resolve() / "wandb"))
             self._wandb_init["mode"] = choose_mode()
             run = self._start()
-            for metric in self.best:
-                run.define_metric(metric, summary="max,last", step_metric="trainer/global_step", step_sync=True)
+            for metrics, extreme in ((self.best, "max"), (self.lowest, "min")):
+                for metric in metrics:
+                    summary = f"{extreme},last"
+                    run.define_metric(metric, summary=summary, step_metric="trainer/global_step", step_sync=True)
+            for counter in ("epoch", "trainer/global_step"):
+                run.define_metric(counter, hidden=True)
         return self._experiment
 
     @rank_zero_only

@@ -104,7 +104,8 @@ class LayerMap(NamedTuple):
 
     Attributes:
         attention: Pairs (student layer, teacher layer), both counted from 0.
-        hidden: Pairs (student state, teacher state), where state 0 is the embedding output and is not part of it.
+        hidden: Pairs (student state, teacher state), where state 0 is the embedding output; part of it only where a
+            map by hand names it.
     """
 
     attention: tuple[tuple[int, int], ...]

@@ -49,6 +49,7 @@ def squad_document(num_paragraphs: int = 6, prefix: str = "q") -> dict:
 def _leave_no_trace(tmp_path, monkeypatch):
     """Runs write under the test's own folder, and random state does not leak between tests."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("WANDB_DATA_DIR", str(tmp_path / "wandb"))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         yield

@@ -18,7 +18,7 @@ LAYERS = [
     {"data", "teaching", "loggers"},
     {"modules", "callbacks"},
     {"export"},
-    {"cli"},
+    {"cli", "sweeps"},
 ]
 
 

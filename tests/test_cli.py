@@ -89,6 +89,36 @@ def test_test_of_a_checkpoint_equals_the_runs_own_validation(short, tmp_path):
         assert float(tested[f"test/{score}"]) == pytest.approx(best["scores"][score], abs=1e-4)
 
 
+def test_inherited_student_with_a_trimmed_vocabulary_runs_end_to_end(short, tmp_path):
+    few = tmp_path / "few.json"
+    few.write_text(json.dumps(squad_document(1)), encoding="utf-8")
+    sizes = "num_layers: 2, hidden_size: 8, num_heads: 2, intermediate_size: 16"
+    student = f"--model.student={{{sizes}, init: inherited, vocabulary: trimmed}}"
+    layer_map = "--model.layer_map={attention: [0, 3], hidden: [0, 1, 4]}"
+    main(["fit", *short, student, layer_map, f"--data.train_files=[{few}]"])
+    run = tmp_path / "lightning_logs" / "distill" / "version_0"
+    inheritance = json.loads((run / "student" / "inheritance.json").read_text(encoding="utf-8"))
+    assert inheritance["layers"] == [0, 3]
+    student = AutoModelForQuestionAnswering.from_pretrained(run / "student")
+    assert [tensor["name"] for tensor in inheritance["tensors"]] == [name for name, _ in student.named_parameters()]
+    tokenizer = AutoTokenizer.from_pretrained(run / "student")
+    report = json.loads((run / "report.json").read_text(encoding="utf-8"))
+    assert len(tokenizer) == student.config.vocab_size == report["data"]["vocabulary"]
+
+    # The folder is a student to start from, beside the teacher with all pieces.
+    main(["fit", *short, f"--model.student={{init: {run / 'student'}}}", "--schedule.stages.intermediate=null"])
+    second = AutoModelForQuestionAnswering.from_pretrained(run.with_name("version_1") / "student")
+    assert second.config.vocab_size == len(tokenizer)
+
+
+def test_layer_similarity_is_in_the_runs_folder(short, tmp_path):
+    main(["fit", *short, "--model.layer_map=similarity"])
+    run = tmp_path / "lightning_logs" / "distill" / "version_0"
+    similarity = json.loads((run / "layer_similarity.json").read_text(encoding="utf-8"))
+    assert [len(row) for row in similarity["matrix"]] == [4, 4]
+    assert (run / "layer_similarity.svg").read_text(encoding="utf-8").startswith("<svg")
+
+
 @pytest.mark.parametrize(
     ("mistake", "message"),
     [
@@ -100,6 +130,9 @@ def test_test_of_a_checkpoint_equals_the_runs_own_validation(short, tmp_path):
         ("--model.student={num_layers: 2, hidden_size: 9, num_heads: 2}", "not a multiple"),
         ("--model.student={num_layers: 2, hidden_size: 8, num_heads: 4}", "heads"),
         ("--model.layer_map=[0, 9]", r"layer_map\[1\] is 9"),
+        ("--model.layer_map={attention: [0, 1], hidden: [9, 0]}", r"layer_map.hidden\[0\] is 9"),
+        ("--model.student={num_layers: 2, hidden_size: 8, init: layers}", "hidden_size is 8 and the teacher's 16"),
+        ("--model.student={num_layers: 2, vocabulary: half}", "vocabulary"),
         ("--model.teacher=nowhere", "nowhere"),
         ("--schedule.stages.logits.epochs=0", "stage 'logits': its length must be more than 0"),
         ("--schedule.stages.logits.weights={nonsense: 1.0}", "'nonsense' names no loss"),

@@ -9,7 +9,7 @@ import yaml
 from distill.cli import main
 
 CONFIGS = Path(__file__).parents[1] / "configs"
-RUNS = sorted(path for path in CONFIGS.rglob("*.yaml") if "controls" not in path.parts)
+RUNS = sorted(path for path in CONFIGS.rglob("*.yaml") if not {"controls", "sweeps"} & set(path.parts))
 OVERLAYS = sorted((CONFIGS / "controls").glob("*.yaml"))
 
 

@@ -46,9 +46,9 @@ def test_commands_run_as_written_and_give_what_the_readme_shows(tmp_path):
     run = clone / "lightning_logs" / "distill" / "version_0"
     report = json.loads((run / "report.json").read_text(encoding="utf-8"))
     assert [stage["name"] for stage in report["stages"]] == ["intermediate", "logits"]
-    assert report["teacher"]["f1"] >= 84
-    # Far above every trick baseline; low-precision training differs between processors, so not the figure itself.
-    assert report["student"]["f1"] > 50
+    assert report["teacher"]["f1"] >= 85
+    # Low-precision training differs between processors, so not the figure itself.
+    assert report["retention"]["f1"] >= 0.97
     assert report["compression"]["parameters"] >= 4
     assert report["compression"]["bytes"] >= 4
     assert "unseen_wording/f1" in report["student"]["scores"]

@@ -20,6 +20,9 @@ from distill.reporting.latency import Latency, in_dtype, measure_latency, num_th
 from distill.reporting.size import num_parameters, size_bytes
 from distill.types import UserError
 
+#: Lengths that are timed beside the longest window of the data.
+SHORT_LENGTHS = (64, 128)
+
 
 class LatencyBenchmark(L.Callback):
     """Times the student against the teacher over a grid of batch sizes and lengths.
@@ -33,7 +36,8 @@ class LatencyBenchmark(L.Callback):
 
     Args:
         batch_sizes: Windows in a call; the first one is the report's.
-        lengths: Tokens of a window; the largest one is the report's. The longest window of the data when left out.
+        lengths: Tokens of a window; the largest one is the report's. When left out, 64, 128 and the longest window of
+            the data.
         rounds: Timed calls of each model at each point.
         warmup: Calls of each model beforehand.
         dtype: What weights and activations are in; no autocast.
@@ -85,7 +89,8 @@ class LatencyBenchmark(L.Callback):
     def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Settle the lengths and check that both models can take them."""
         if not self.lengths:
-            self.lengths = (trainer.datamodule.max_length,)  # type: ignore[attr-defined]
+            longest: int = trainer.datamodule.max_length  # type: ignore[attr-defined]
+            self.lengths = (*(length for length in SHORT_LENGTHS if length < longest), longest)
         for name, model in _models(pl_module).items():
             limit = max_positions(model.config)
             if limit is not None and max(self.lengths) > limit:

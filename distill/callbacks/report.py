@@ -16,7 +16,7 @@ from distill.callbacks.benchmark import LatencyBenchmark, reference_latency
 from distill.callbacks.checkpoints import BestInFinalStage, LastCheckpoint, best_rule
 from distill.callbacks.stages import StageSchedule
 from distill.callbacks.throughput import Throughput
-from distill.files import write_json
+from distill.files import write_json, write_text
 from distill.loggers import log_summary
 from distill.reporting.comparison import (
     ModelFigures,
@@ -27,6 +27,7 @@ from distill.reporting.comparison import (
 )
 from distill.reporting.environment import describe_environment
 from distill.reporting.files import run_folder
+from distill.reporting.outcomes import compare_outcomes, json_lines, outcome_rows
 from distill.reporting.size import num_parameters, size_bytes
 from distill.tasks.base import EvaluationResult
 from distill.types import UserError
@@ -42,9 +43,9 @@ class Report(L.Callback):
 
     When training ends (``on_train_end``, while the models are still on their device) it loads the best checkpoint into
     the student, scores the student and once the teacher on the validation part, takes the latencies of the
-    ``LatencyBenchmark`` and the rates of the ``Throughput`` listed before it, writes ``report.json`` into the run's
-    folder and logs the figures as ``report/...``; the table is printed when the fit is over. From then on the student
-    holds the best weights.
+    ``LatencyBenchmark`` and the rates of the ``Throughput`` listed before it, writes ``report.json`` and, item by item,
+    ``outcomes.jsonl`` into the run's folder and logs the figures as ``report/...``; the table is printed when the fit
+    is over. From then on the student holds the best weights.
 
     After ``validate``, ``test`` and ``predict`` it writes the student's ``predictions.json`` (question id to answer
     text, the official SQuAD form) into the run's folder and prints the scores, where there are references.
@@ -97,8 +98,11 @@ class Report(L.Callback):
             },
         }
         self.report = self._build(trainer, pl_module, checkpoints)
+        self.report |= compare_outcomes(self.student_evaluation, self.teacher_evaluation)
         log_summary(trainer.loggers, flatten_figures(self.report), trainer.global_step)
         if folder is not None:
+            if rows := outcome_rows(self.student_evaluation, self.teacher_evaluation):
+                write_text(folder / "outcomes.jsonl", json_lines(rows))
             write_json(folder / "report.json", self.report)
 
     def on_fit_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import lightning as L
 import torch
 
-from distill.files import new_folder
+from distill.files import new_folder, write_json
 from distill.reporting.files import run_folder
 
 
@@ -17,7 +17,8 @@ class SaveStudent(L.Callback):
 
     The folder loads with the task's ``AutoModel`` class (``AutoModelForQuestionAnswering``, ``AutoModelForMaskedLM``)
     and ``AutoTokenizer`` and holds neither teacher nor projections; a run of another task may start from it, with a new
-    head. Placed after :class:`~distill.callbacks.report.Report`, it holds the best weights.
+    head. Placed after :class:`~distill.callbacks.report.Report`, it holds the best weights. What the student took over
+    from its teacher, if it did, is told tensor by tensor in ``inheritance.json`` beside them.
 
     Args:
         dtype: Precision of the written weights.
@@ -35,3 +36,5 @@ class SaveStudent(L.Callback):
         with new_folder(folder / "student", replace=True) as unfinished:
             student.save_pretrained(unfinished)
             trainer.datamodule.tokenizer.save_pretrained(unfinished)  # type: ignore[attr-defined]
+            if (inheritance := getattr(pl_module, "inheritance", None)) is not None:
+                write_json(unfinished / "inheritance.json", inheritance.as_dict())

@@ -7,7 +7,7 @@ from dataclasses import replace
 from functools import partial
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from lightning.pytorch.utilities import rank_zero_info
 from torch.utils.data import DataLoader
@@ -15,12 +15,13 @@ from transformers import PreTrainedTokenizerBase
 
 from distill.data.base import SPLITS, TaskDataModule
 from distill.data.sampling import EvaluationSampler, TrainingSampler, evaluation_batches
+from distill.data.vocabulary import trimmed_tokenizer
 from distill.data.windows import WindowDataset, cached_windows, fingerprint
 from distill.models.loading import EMBEDDED
 from distill.tasks.question_answering.hub import read_hub
 from distill.tasks.question_answering.reading import read_examples
 from distill.tasks.question_answering.report import ReadingReport
-from distill.tasks.question_answering.windows import build_windows, check_lengths, count_flagged
+from distill.tasks.question_answering.windows import build_windows, check_lengths, count_flagged, window_texts
 from distill.types import Batch, Example, UserError
 
 #: Which hub split serves a part that no files were named for.
@@ -54,6 +55,10 @@ class SquadDataModule(TaskDataModule):
         seed: Decides the order of training batches.
         num_workers: Processes that prepare batches; 0 stays in the main one.
         cache_dir: Where tokenised windows are kept.
+        vocabulary: Whether the tokenizer keeps all its pieces or those that the training texts use; linked to the
+            student, so never set by hand.
+        pad_to_max_length: Whether every training window is padded to ``max_length`` and batches are drawn regardless
+            of length, as recipes do that average over padding.
 
     Raises:
         UserError: If a number is out of range.
@@ -78,6 +83,8 @@ class SquadDataModule(TaskDataModule):
         seed: int = 0,
         num_workers: int = 0,
         cache_dir: str = "~/.cache/distill",
+        vocabulary: Literal["full", "trimmed"] = "full",
+        pad_to_max_length: bool = False,
     ) -> None:
         super().__init__(tokenizer, batch_size, eval_batch_size, seed, num_workers, cache_dir)
         self.dataset = dataset
@@ -88,8 +95,12 @@ class SquadDataModule(TaskDataModule):
         self.max_question_length = max_question_length
         self.hide_questions = hide_questions
         self.strict = strict
+        self.vocabulary = vocabulary
+        self.pad_to_max_length = pad_to_max_length
+        self._examples: dict[str, tuple[list[Example], ReadingReport]] = {}
         self._windows: dict[str, WindowDataset] = {}
         self._counts: dict[str, dict[str, int]] = {}
+        self._is_trimmed = False
         if train_files and not validation_files and dataset == EMBEDDED:
             raise UserError(
                 "data.train_files without data.validation_files would be scored on the embedded set; name both"
@@ -107,7 +118,10 @@ class SquadDataModule(TaskDataModule):
         """Return shuffled batches of windows of similar length."""
         windows = self._windows["train"]
         rank, num_ranks = self._rank()
-        return self._loader(windows, TrainingSampler(windows.lengths, self.batch_size, self.seed, rank, num_ranks))
+        # What is padded to one length anyway gains nothing from windows of similar length.
+        pool = {"pool_batches": 1} if self.pad_to_max_length else {}
+        sampler = TrainingSampler(windows.lengths, self.batch_size, self.seed, rank, num_ranks, **pool)
+        return self._loader(windows, sampler)
 
     def val_dataloader(self) -> DataLoader[Batch]:
         """Return this process's share of the validation part."""
@@ -126,6 +140,7 @@ class SquadDataModule(TaskDataModule):
         return {
             "max_length": self.max_length,
             "doc_stride": self.doc_stride,
+            **({"vocabulary": len(self.tokenizer)} if self._is_trimmed else {}),
             **{
                 split: {
                     "source": self._source(split),
@@ -145,9 +160,8 @@ class SquadDataModule(TaskDataModule):
     def _load(self, split: str) -> None:
         if split in self._windows:
             return
-        examples, report = self._read(split)
-        if self.hide_questions:
-            examples = [replace(example, question="¿?") for example in examples]
+        self._trim_vocabulary()
+        examples, report = self._examples_of(split)
         tokenizer = self.tokenizer
         settings = {
             "max_length": self.max_length,
@@ -157,7 +171,15 @@ class SquadDataModule(TaskDataModule):
         build = partial(_window_columns, tokenizer=tokenizer, settings=settings)
         key = fingerprint(examples, tokenizer, settings)
         table = cached_windows(build, examples, self.cache_dir / f"windows-{key}", self.num_workers)
-        self._windows[split] = WindowDataset(table, examples, tokenizer, self.max_length, split != "train", key)
+        self._windows[split] = WindowDataset(
+            table,
+            examples,
+            tokenizer,
+            self.max_length,
+            with_windows=split != "train",
+            fingerprint=key,
+            pad_to_max_length=self.pad_to_max_length and split == "train",
+        )
         cut, unreachable = (count_flagged(table, flag) for flag in ("question_truncated", "answer_unreachable"))
         self._counts[split] = {**report.as_dict(), "questions_truncated": cut, "answers_unreachable": unreachable}
         rank_zero_info("%s: %s", split, self._source(split))
@@ -168,6 +190,26 @@ class SquadDataModule(TaskDataModule):
         if unreachable:
             rank_zero_info("%s: %d answers are longer than any window can hold", split, unreachable)
         rank_zero_info("%s: %d questions in %d windows", split, len(examples), len(table))
+
+    def _trim_vocabulary(self) -> None:
+        """Give up the pieces that the training texts never use, once."""
+        if self.vocabulary == "full" or self._is_trimmed:
+            return
+        examples, _ = self._examples_of("train")
+        texts = window_texts(examples, self.tokenizer, self.max_question_length)
+        num_pieces = len(self.tokenizer)
+        self.tokenizer = trimmed_tokenizer(self.tokenizer, texts, self.cache_dir)
+        self._is_trimmed = True
+        rank_zero_info("vocabulary: %d of %d pieces, those of the training texts", len(self.tokenizer), num_pieces)
+
+    def _examples_of(self, split: str) -> tuple[list[Example], ReadingReport]:
+        """Return what a part holds; the training texts, which may be needed twice, are read once."""
+        if split not in self._examples:
+            examples, report = self._read(split)
+            if self.hide_questions:
+                examples = [replace(example, question="¿?") for example in examples]
+            self._examples[split] = examples, report
+        return self._examples[split]
 
     def _read(self, split: str) -> tuple[list[Example], ReadingReport]:
         files = self.files[split]

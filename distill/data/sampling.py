@@ -12,10 +12,12 @@ from torch.utils.data import Sampler
 POOL_BATCHES = 50
 
 
-def training_batches(lengths: NDArray[np.int64], batch_size: int, seed: int, epoch: int) -> list[NDArray[np.int64]]:
+def training_batches(
+    lengths: NDArray[np.int64], batch_size: int, seed: int, epoch: int, pool_batches: int = POOL_BATCHES
+) -> list[NDArray[np.int64]]:
     """Cut one epoch into batches of windows of similar length.
 
-    Windows are shuffled, sorted by length within pools of ``POOL_BATCHES`` batches, cut into batches, and the batches
+    Windows are shuffled, sorted by length within pools of ``pool_batches`` batches, cut into batches, and the batches
     shuffled. Every window is in exactly one batch; their number, ``ceil(N / batch_size)``, is the same every epoch.
 
     Args:
@@ -23,10 +25,11 @@ def training_batches(lengths: NDArray[np.int64], batch_size: int, seed: int, epo
         batch_size: Windows in a batch; the last one may be smaller.
         seed: Together with ``epoch`` decides the order, on every process alike.
         epoch: The epoch, counted from 0.
+        pool_batches: Batches in a pool; with 1 they are drawn regardless of length.
     """
     generator = np.random.default_rng([seed, epoch])
     order = generator.permutation(len(lengths))
-    pool = POOL_BATCHES * batch_size
+    pool = pool_batches * batch_size
     batches: list[NDArray[np.int64]] = []
     for start in range(0, len(order), pool):
         window_ids = order[start : start + pool]
@@ -56,13 +59,20 @@ class TrainingSampler(Sampler[list[int]]):
     """
 
     def __init__(
-        self, lengths: Sequence[int] | NDArray[np.int64], batch_size: int, seed: int, rank: int = 0, num_ranks: int = 1
+        self,
+        lengths: Sequence[int] | NDArray[np.int64],
+        batch_size: int,
+        seed: int,
+        rank: int = 0,
+        num_ranks: int = 1,
+        pool_batches: int = POOL_BATCHES,
     ) -> None:
         self.lengths = np.asarray(lengths, dtype=np.int64)
         self.batch_size = batch_size
         self.seed = seed
         self.rank = rank
         self.num_ranks = num_ranks
+        self.pool_batches = pool_batches
         self.epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
@@ -74,7 +84,8 @@ class TrainingSampler(Sampler[list[int]]):
         return full + (rest >= self.num_ranks)
 
     def __iter__(self) -> Iterator[list[int]]:
-        for batch in training_batches(self.lengths, self.batch_size * self.num_ranks, self.seed, self.epoch):
+        size = self.batch_size * self.num_ranks
+        for batch in training_batches(self.lengths, size, self.seed, self.epoch, self.pool_batches):
             if len(batch) >= self.num_ranks:
                 yield batch[self.rank :: self.num_ranks].tolist()
 

@@ -91,13 +91,24 @@ class WindowDataset(Dataset[Batch]):
         max_length: int,
         with_windows: bool,
         fingerprint: str,
+        pad_to_max_length: bool = False,
     ) -> None:
-        """Args: ``max_length`` bounds the padded length; ``with_windows`` adds what decoding needs to every batch."""
+        """Open a table of windows.
+
+        Args:
+            table: The windows.
+            examples: What they were cut from.
+            tokenizer: Pads.
+            max_length: Bounds the padded length.
+            with_windows: Adds what decoding needs to every batch.
+            fingerprint: Hash of everything that the windows depend on.
+            pad_to_max_length: Pads every batch to ``max_length``, not to its longest window.
+        """
         self.examples = examples
-        #: Hash of everything that the windows depend on.
         self.fingerprint = fingerprint
         self.max_length = max_length
         self.with_windows = with_windows
+        self.pad_to_max_length = pad_to_max_length
         self._table = table.with_format("numpy")
         self._input_names = [name for name in ("input_ids", "token_type_ids") if name in table.column_names]
         self._pad_ids = {"input_ids": tokenizer.pad_token_id, "token_type_ids": tokenizer.pad_token_type_id}
@@ -116,7 +127,8 @@ class WindowDataset(Dataset[Batch]):
     def __getitem__(self, window_ids: list[int]) -> Batch:
         rows = self._table[window_ids]
         lengths = self.lengths[window_ids]
-        width = min(int(-(-lengths.max() // LENGTH_MULTIPLE) * LENGTH_MULTIPLE), self.max_length)
+        longest = self.max_length if self.pad_to_max_length else int(lengths.max())
+        width = min(-(-longest // LENGTH_MULTIPLE) * LENGTH_MULTIPLE, self.max_length)
         inputs = {name: self._pad(rows[name], width, self._pad_ids[name]) for name in self._input_names}
         inputs["attention_mask"] = self._pad([np.ones(n, np.int64) for n in lengths], width, 0)
         labels = {

@@ -64,7 +64,7 @@ def _metadata(export: Mapping[str, Any], provenance: Provenance, name: str) -> M
 
 def _introduction(export: Mapping[str, Any], provenance: Provenance, name: str) -> str:
     student = export["student"]
-    taught = f"distilled from {_teacher(provenance)}" if provenance.teacher else "its teacher, if any, is unknown"
+    taught = f"distilled from {_teachers(provenance)}" if provenance.teachers else "its teacher, if any, is unknown"
     return (
         f"# {name}\n\n"
         f"Extractive question answering ({export['task']['language']}): a {student['model_type']} of "
@@ -115,7 +115,7 @@ def _scores(export: Mapping[str, Any], provenance: Provenance) -> str:
             ],
         )
     )
-    if provenance.teacher and teacher is None:
+    if provenance.teachers and teacher is None:
         parts.append(f"The teacher's scores on these questions: {UNKNOWN}.")
     kept = (export["quantization"] or {}).get("kept")
     if kept:
@@ -152,7 +152,7 @@ def _training(export: Mapping[str, Any], provenance: Provenance) -> str:
         train = report["data"].get("train") or {}
         environment = report["environment"]
         lines = [
-            f"- Teacher: {_teacher(provenance) if provenance.teacher else 'none'}",
+            f"- Teacher: {_teachers(provenance) if provenance.teachers else 'none'}",
             f"- Data: `{train.get('source', UNKNOWN)}`, {_count(train.get('examples'))} questions in "
             f"{_count(train.get('windows'))} windows",
             f"- Command: `{environment.get('command', UNKNOWN)}`",
@@ -211,9 +211,11 @@ def _configuration(provenance: Provenance) -> str:
     return f"## Configuration\n\n<details><summary>As resolved</summary>\n\n```yaml\n{text}\n```\n\n</details>"
 
 
-def _teacher(provenance: Provenance) -> str:
-    teacher = hide_folders(provenance.teacher or UNKNOWN)
-    return "the teacher that the package `distill` carries" if teacher == EMBEDDED else f"`{teacher}`"
+def _teachers(provenance: Provenance) -> str:
+    return " and ".join(
+        "the teacher that the package `distill` carries" if teacher == EMBEDDED else f"`{hide_folders(teacher)}`"
+        for teacher in provenance.teachers
+    )
 
 
 def _teacher_scores(export: Mapping[str, Any], provenance: Provenance) -> Mapping[str, float] | None:

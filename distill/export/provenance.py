@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 
 from distill.models.loading import EMBEDDED
+from distill.models.student import MIMETIC, RANDOM
 from distill.types import UserError
 
 #: The licence of what the package carries, data and teacher alike.
@@ -42,9 +43,9 @@ class Provenance:
         return yaml.safe_load(self.config) or {} if self.config else {}
 
     @property
-    def teacher(self) -> str | None:
-        """Folder or hub name of the teacher; nothing when there was none or it is not known."""
-        return _model_arguments(self.settings).get("teacher")
+    def teachers(self) -> list[str]:
+        """Folders or hub names of the teachers; nothing when there were none or they are not known."""
+        return _teachers(self.settings)
 
 
 def find_provenance(source: Path | None, config: str | None, license_name: str | None) -> Provenance:
@@ -80,11 +81,17 @@ def _run_folder(source: Path) -> Path | None:
 def _known_license(config: str | None) -> str:
     settings = yaml.safe_load(config) or {} if config else {}
     model, data = _model_arguments(settings), (settings.get("data") or {}).get("init_args") or {}
-    origins = {model.get("teacher"), model.get("model"), (model.get("student") or {}).get("init")}
-    origins -= {None, "random", "mimetic"}
+    origins = {*_teachers(settings), model.get("model"), (model.get("student") or {}).get("init")}
+    origins -= {None, RANDOM, MIMETIC}
     has_own_files = any(data.get(f"{split}_files") for split in ("train", "validation"))
     is_embedded = origins <= {EMBEDDED} and data.get("dataset") == EMBEDDED and not has_own_files
     return EMBEDDED_LICENSE if is_embedded else UNKNOWN_LICENSE
+
+
+def _teachers(settings: Mapping[str, Any]) -> list[str]:
+    arguments = _model_arguments(settings)
+    extra = [teacher["source"] for teacher in arguments.get("extra_teachers") or []]
+    return [arguments["teacher"], *extra] if arguments.get("teacher") else []
 
 
 def _model_arguments(settings: Mapping[str, Any]) -> Mapping[str, Any]:

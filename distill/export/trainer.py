@@ -13,6 +13,7 @@ from transformers import PreTrainedModel
 
 from distill.callbacks.benchmark import LatencyBenchmark
 from distill.callbacks.report import find_callback
+from distill.data.base import TaskDataModule
 from distill.data.datamodule import SquadDataModule
 from distill.export.card import build_card
 from distill.export.exporter import export_student
@@ -43,7 +44,7 @@ class ExportTrainer(L.Trainer):
     def export(
         self,
         model: TaskModule,
-        datamodule: SquadDataModule,
+        datamodule: TaskDataModule,
         output: str,
         ckpt_path: str | None = None,
         student: str | None = None,
@@ -75,8 +76,8 @@ class ExportTrainer(L.Trainer):
         if not self.is_global_zero:
             return
         task = model.task
-        if not isinstance(task, QuestionAnswering):
-            raise UserError(f"export: models of the task {task.name!r} have no export")
+        if not isinstance(task, QuestionAnswering) or not isinstance(datamodule, SquadDataModule):
+            raise UserError(f"export: a model of the task {task.name!r} on {type(datamodule).__name__} has no export")
         target, names = Path(output), chosen_formats(formats)
         _check_source(model, ckpt_path, student)
         _check_target(target, overwrite)

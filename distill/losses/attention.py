@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal, get_args
 
 import torch
@@ -12,6 +13,54 @@ from distill.tasks.base import Task
 from distill.types import AttentionInputs, Batch, LayerMap, Mean, ModelShape, Recording, RecordingPlan, UserError
 
 AttentionTarget = Literal["scores", "probabilities"]
+HeadMatching = Literal["equal", "grouped", "mean"]
+
+
+def num_attention_maps(heads: HeadMatching, num_student: int, num_teacher: int) -> int:
+    """Return how many maps the heads of each model are averaged to, so that there are equally many to compare.
+
+    - ``equal``: one for each head; both models must have the same number.
+    - ``grouped``: the greatest common divisor of both numbers; map g is the mean of a model's g-th run of neighbouring
+      heads. Where one number divides the other this is the smaller one, so one model keeps each of its heads; where
+      they have no common divisor it is 1.
+    - ``mean``: 1, the mean of all heads.
+
+    Raises:
+        UserError: If the numbers have to be equal and are not.
+    """
+    if heads == "grouped":
+        return math.gcd(num_student, num_teacher)
+    if heads == "mean":
+        return 1
+    if num_student != num_teacher:
+        raise UserError(
+            f"AttentionLoss compares head by head, but the student has {num_student} heads and the teacher "
+            f"{num_teacher}; set the student's num_heads to {num_teacher}, or the loss's heads to grouped or mean, or "
+            "drop the loss"
+        )
+    return num_student
+
+
+def join_heads(inputs: AttentionInputs, num_maps: int) -> AttentionInputs:
+    """Return inputs of ``num_maps`` wider heads, whose scores are the means of neighbouring heads' scores.
+
+    ``1 / n * sum over n heads of scaling q_h k_h^T`` is one product of the heads laid side by side, so no map of a
+    single head is made.
+
+    Args:
+        inputs: (B, H, S, d); H a multiple of ``num_maps``.
+        num_maps: Heads of the result, each ``d * H / num_maps`` wide.
+    """
+    num_heads = inputs.query.shape[1]
+    if num_heads == num_maps:
+        return inputs
+
+    def join(tensor: Tensor) -> Tensor:
+        num_rows, _, length, width = tensor.shape
+        return tensor.view(num_rows, num_maps, -1, length, width).transpose(2, 3).flatten(3)
+
+    query, key, value, scaling = inputs
+    return AttentionInputs(join(query), join(key), join(value), scaling * num_maps / num_heads)
 
 
 def score_difference(student: AttentionInputs, teacher: AttentionInputs, queries: Tensor, keys: Tensor) -> Tensor:
@@ -33,22 +82,26 @@ def score_difference(student: AttentionInputs, teacher: AttentionInputs, queries
     return query @ key.transpose(-1, -2)
 
 
-def probabilities(inputs: AttentionInputs, keys: Tensor) -> Tensor:
-    """Return the softmax of one layer's scores over the keys, (B, H, S, S), 0 outside, float32 or float64.
+def probabilities(inputs: AttentionInputs, keys: Tensor, num_maps: int) -> Tensor:
+    """Return the softmax of one layer's scores over the keys, (B, G, S, S), 0 outside, float32 or float64.
 
     Args:
         inputs: Queries and keys, each (B, H, S, d).
         keys: (B, S) bool, the keys that may be attended to.
+        num_maps: G; the probabilities of each run of H / G neighbouring heads are averaged.
     """
     hidden = ~keys[:, None, None, :]
     scores = inputs.scaling * (widen(inputs.query) @ widen(inputs.key).transpose(-1, -2))
     # The lowest finite number and not -inf: a row without any key would be NaN, and NaN survives the final mask.
-    return scores.masked_fill(hidden, torch.finfo(scores.dtype).min).softmax(-1).masked_fill(hidden, 0.0)
+    each = scores.masked_fill(hidden, torch.finfo(scores.dtype).min).softmax(-1).masked_fill(hidden, 0.0)
+    return each if each.shape[1] == num_maps else each.view(len(each), num_maps, -1, *each.shape[2:]).mean(2)
 
 
-def probability_difference(student: AttentionInputs, teacher: AttentionInputs, queries: Tensor, keys: Tensor) -> Tensor:
-    """Return the difference of both :func:`probabilities`, (B, H, S, S), 0 at queries that do not count."""
-    difference = probabilities(student, keys) - probabilities(teacher, keys)
+def probability_difference(
+    student: AttentionInputs, teacher: AttentionInputs, queries: Tensor, keys: Tensor, num_maps: int
+) -> Tensor:
+    """Return the difference of both :func:`probabilities`, (B, G, S, S), 0 at queries that do not count."""
+    difference = probabilities(student, keys, num_maps) - probabilities(teacher, keys, num_maps)
     return difference.masked_fill(~queries[:, None, :, None], 0.0)
 
 
@@ -65,36 +118,43 @@ class AttentionLoss(DistillationLoss):
     that their squared differences hardly give a gradient. ``probabilities`` compares after the softmax over real
     keys, without dropout (released code of SpanishTinyRoBERTa, arXiv 2312.04193).
 
+    Where the models have different numbers of heads, ``heads`` says how each model's maps are averaged to equally many
+    (:func:`num_attention_maps`); "heads" above then means these averages.
+
     Without ``mask_padding`` the mean runs over all B * H * S * S places, padded queries included; padded keys count
     as equal, because the released codes set them to 0 in both models.
 
     Args:
         target: What to compare, ``scores`` or ``probabilities``.
         mask_padding: Leave padding out of the mean.
+        heads: How heads are matched: ``equal`` one by one, ``grouped`` as means of neighbouring heads, ``mean`` as the
+            mean of all.
 
     Raises:
-        UserError: If the target is unknown.
+        UserError: If an option is unknown.
     """
 
-    def __init__(self, target: AttentionTarget = "scores", mask_padding: bool = True) -> None:
+    def __init__(
+        self, target: AttentionTarget = "scores", mask_padding: bool = True, heads: HeadMatching = "equal"
+    ) -> None:
         super().__init__(mask_padding)
         if target not in get_args(AttentionTarget):
             raise UserError(f"AttentionLoss target {target!r} is unknown; use {' or '.join(get_args(AttentionTarget))}")
+        if heads not in get_args(HeadMatching):
+            raise UserError(f"AttentionLoss heads {heads!r} is unknown; use {', '.join(get_args(HeadMatching))}")
         self.target: AttentionTarget = target
+        self.heads: HeadMatching = heads
+        self._num_maps = 0
         self._pairs: tuple[tuple[int, int], ...] = ()
 
     def bind(self, student: ModelShape, teacher: ModelShape | None, layer_map: LayerMap | None, task: Task) -> None:
         """Take the pairs of layers from the map.
 
         Raises:
-            UserError: If there is no teacher or no map, or the models have different numbers of heads.
+            UserError: If there is no teacher or no map, or the models' heads cannot be matched.
         """
         teacher = self._required_teacher(teacher)
-        if student.num_heads != teacher.num_heads:
-            raise UserError(
-                f"AttentionLoss compares head by head, but the student has {student.num_heads} heads and the teacher "
-                f"{teacher.num_heads}; set the student's num_heads to {teacher.num_heads} or drop the loss"
-            )
+        self._num_maps = num_attention_maps(self.heads, student.num_heads, teacher.num_heads)
         self._pairs = self._required_layer_map(layer_map).attention
 
     @property
@@ -112,15 +172,17 @@ class AttentionLoss(DistillationLoss):
         keys = batch.attention_mask.bool()
         queries = real_tokens(batch, self.mask_padding)
         totals = [self._pair_total(student.attentions[s], teacher.attentions[t], queries, keys) for s, t in self._pairs]
-        num_heads = student.attentions[self._pairs[0][0]].query.shape[1]
         if self.mask_padding:
-            count = num_heads * keys.sum(-1).square().sum()
+            count = self._num_maps * keys.sum(-1).square().sum()
         else:
-            count = constant_count(num_heads * keys.numel() * keys.shape[-1], keys)
+            count = constant_count(self._num_maps * keys.numel() * keys.shape[-1], keys)
         return Mean(torch.stack(totals).sum(), count)
 
     def _pair_total(self, student: AttentionInputs, teacher: AttentionInputs, queries: Tensor, keys: Tensor) -> Tensor:
-        compare = score_difference if self.target == "scores" else probability_difference
         target = AttentionInputs(teacher.query.detach(), teacher.key.detach(), teacher.value, teacher.scaling)
-        difference = compare(student, target, queries, keys).flatten()
-        return difference.dot(difference)
+        if self.target == "scores":
+            student, target = join_heads(student, self._num_maps), join_heads(target, self._num_maps)
+            difference = score_difference(student, target, queries, keys)
+        else:
+            difference = probability_difference(student, target, queries, keys, self._num_maps)
+        return difference.flatten().dot(difference.flatten())

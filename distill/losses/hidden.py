@@ -20,8 +20,9 @@ class HiddenStateLoss(StateLoss):
             ``shared`` learns one linear map for all pairs, also between equal widths (the papers' ``fit_dense``);
             ``none`` demands equal widths.
         normalise: Scale each vector to unit length first and so compare directions alone.
-        include_embeddings: Compare state 0, the embedding output, as one more pair; with ``shared`` its map is the
-            same one, as in the released code of SpanishTinyRoBERTa (arXiv 2312.04193) and TinyBERT.
+        include_embeddings: Compare state 0, the embedding output, as one more pair, unless the layer map does so
+            already; with ``shared`` its map is the same one, as in the released code of SpanishTinyRoBERTa (arXiv
+            2312.04193) and TinyBERT.
         mask_padding: Leave padding out of the mean.
 
     Raises:
@@ -39,5 +40,6 @@ class HiddenStateLoss(StateLoss):
         self.include_embeddings = include_embeddings
 
     def _state_pairs(self, layer_map: LayerMap | None) -> tuple[tuple[int, int], ...]:
-        embeddings = ((0, 0),) if self.include_embeddings else ()
-        return embeddings + self._required_layer_map(layer_map).hidden
+        pairs = self._required_layer_map(layer_map).hidden
+        is_mapped = any(student_state == 0 for student_state, _ in pairs)
+        return ((0, 0), *pairs) if self.include_embeddings and not is_mapped else pairs

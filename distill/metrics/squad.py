@@ -61,6 +61,21 @@ def f1(prediction: str, references: Sequence[str], normalize: Normalizer) -> flo
     return max(_token_f1(predicted, normalize(reference).split()) for reference in references)
 
 
+def question_scores(prediction: str, answers: Sequence[str], language: str) -> dict[str, float]:
+    """Return one question's ``exact_match`` and ``f1`` by the MLQA rules, 0 to 100; no answers: it has none.
+
+    Example:
+        >>> question_scores("el rey Felipe II", ["Felipe II"], "es")
+        {'exact_match': 0.0, 'f1': 80.0}
+    """
+    normalize = partial(normalize_mlqa, language=language)
+    references = answers or NO_ANSWER
+    return {
+        "exact_match": 100 * exact_match(prediction, references, normalize),
+        "f1": 100 * f1(prediction, references, normalize),
+    }
+
+
 def nonempty_references(references: Sequence[str], normalize: Normalizer) -> Sequence[str]:
     """Return the references that normalise to something, or ``[""]`` if none does, as the v2.0 script reads them.
 

@@ -5,18 +5,28 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 from lightning.pytorch.utilities import rank_zero_info
 from transformers import PreTrainedConfig, PreTrainedModel
 
+from distill.models.inheritance import check_not_wider, check_same_widths
 from distill.models.initialisation import initialise_mimetic
 from distill.models.loading import load_config, load_model
 from distill.tasks.base import Task
 from distill.types import UserError
 
-#: The values of ``init`` that are no folder: every weight at random, or with attention started mimetically.
+#: The values of ``init`` that are no folder: every weight at random, with attention started mimetically, whole layers
+#: of the teacher, or a narrower picture of them.
 RANDOM = "random"
 MIMETIC = "mimetic"
+LAYERS = "layers"
+INHERITED = "inherited"
+
+#: The vocabulary of the training texts' own pieces.
+TRIMMED = "trimmed"
+
+Vocabulary = Literal["full", "trimmed"]
 
 
 @dataclass(frozen=True)
@@ -26,11 +36,13 @@ class Student:
     Attributes:
         num_layers: Transformer layers.
         hidden_size: Width of the hidden states; a multiple of ``num_heads``.
-        num_heads: Attention heads. Attention losses need the teacher's number.
+        num_heads: Attention heads. Attention losses need the teacher's number unless they say how to match others.
         intermediate_size: Width of the feed-forward layers; ``4 * hidden_size`` when only the width is given.
         dropout: Dropout on hidden states and attention; the teacher's when left out.
-        init: ``random``; ``mimetic``, random with attention started on likeness and nearness; or a folder or hub model
-            whose weights and sizes the student starts from.
+        init: ``random``; ``mimetic``, random with attention started on likeness and nearness; ``layers``, the teacher's
+            embeddings, head and the layers that the layer map names; ``inherited``, the same for a student that is
+            narrower; or a folder or hub model whose weights and sizes the student starts from.
+        vocabulary: ``full``, or ``trimmed``: without the pieces that the training texts never use.
     """
 
     num_layers: int | None = None
@@ -39,6 +51,7 @@ class Student:
     intermediate_size: int | None = None
     dropout: float | None = None
     init: str = RANDOM
+    vocabulary: Vocabulary = "full"
 
     def __post_init__(self) -> None:
         """Check ranges."""
@@ -48,22 +61,29 @@ class Student:
                 raise UserError(f"student.{name} must be at least 1, not {value}")
         if self.dropout is not None and not 0 <= self.dropout < 1:
             raise UserError(f"student.dropout must lie in [0, 1), not {self.dropout}")
-        if not self.starts_at_random and self._sizes():
-            raise UserError(f"student.init {self.init} brings its own sizes; leave out {', '.join(self._sizes())}")
+        if self.vocabulary not in get_args(Vocabulary):
+            raise UserError(f"student.vocabulary must be {' or '.join(get_args(Vocabulary))}, not {self.vocabulary}")
 
     @property
-    def starts_at_random(self) -> bool:
-        """Whether no pretrained weights are involved."""
-        return self.init in (RANDOM, MIMETIC)
+    def folder(self) -> str | None:
+        """The folder or hub model that the student starts from, where it does."""
+        return None if self.init in (RANDOM, MIMETIC, LAYERS, INHERITED) else self.init
+
+    @property
+    def inherits(self) -> bool:
+        """Whether the student starts from the teacher's weights."""
+        return self.init in (LAYERS, INHERITED)
 
     def config(self, teacher: PreTrainedConfig) -> PreTrainedConfig:
         """Return the student's configuration: the teacher's family with the student's sizes.
 
         Raises:
-            UserError: If the width is not a multiple of the number of heads.
+            UserError: If the width is not a multiple of the number of heads, the folder has other sizes, or the student
+                cannot inherit from this teacher.
         """
-        if not self.starts_at_random:
-            config = load_config(self.init)
+        if self.folder is not None:
+            config = load_config(self.folder)
+            self._check_sizes(config)
         else:
             config = copy.deepcopy(teacher)
             config.architectures = None
@@ -78,18 +98,29 @@ class Student:
                 f"student.hidden_size {config.hidden_size} is not a multiple of "
                 f"student.num_heads {config.num_attention_heads}"
             )
+        if self.init == LAYERS:
+            check_same_widths(config, teacher)
+        elif self.init == INHERITED:
+            check_not_wider(config, teacher)
         return config
 
     def build(self, task: Task, teacher: PreTrainedConfig) -> PreTrainedModel:
-        """Build the student in training mode with its first weights."""
+        """Build the student in training mode with its first weights, random ones where it is to inherit."""
         config = self.config(teacher)
-        if self.starts_at_random:
+        if self.folder is None:
             student = task.build_model(config).train()
             return initialise_mimetic(student) if self.init == MIMETIC else student
-        student, missing = load_model(task, self.init, "student", config=config)
+        student, missing = load_model(task, self.folder, "student", config=config)
         if missing:
-            rank_zero_info("student: %s starts at random, since %s lacks it", ", ".join(missing), self.init)
+            rank_zero_info("student: %s starts at random, since %s lacks it", ", ".join(missing), self.folder)
         return student.train()
+
+    def _check_sizes(self, config: PreTrainedConfig) -> None:
+        """Check that the sizes, where some are given beside a folder, are the folder's."""
+        for name, size in self._sizes().items():
+            theirs = next(getattr(config, known) for known in _CONFIG_NAMES[name] if hasattr(config, known))
+            if theirs != size:
+                raise UserError(f"student.init {self.init} has {name} {theirs}, not {size}; leave student.{name} out")
 
     def _sizes(self) -> dict[str, int]:
         names = ("num_layers", "hidden_size", "num_heads", "intermediate_size")

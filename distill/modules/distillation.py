@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from lightning.pytorch.cli import OptimizerCallable
 from lightning.pytorch.trainer.states import TrainerFn
+from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
 from transformers import PreTrainedConfig, PreTrainedModel
 
@@ -16,7 +17,8 @@ from distill.losses.base import DistillationLoss
 from distill.losses.embedding import EmbeddingLoss
 from distill.losses.hidden import HiddenStateLoss
 from distill.losses.logits import LabelLoss, LogitLoss
-from distill.models.layer_map import resolve_layer_map
+from distill.models.inheritance import Inheritance
+from distill.models.layer_map import SIMILARITY, SeparateLayers, map_layers, resolve_layer_map
 from distill.models.loading import (
     EMBEDDED,
     check_length,
@@ -27,12 +29,15 @@ from distill.models.loading import (
     load_tokenizer,
 )
 from distill.models.recording import Recorder, model_shape
+from distill.models.similarity import LayerSimilarity
+from distill.models.start import StudentStart
 from distill.models.student import Student
+from distill.models.vocabulary import teacher_ids, vocabulary_digest
 from distill.modules.base import TaskModule
 from distill.modules.teaching_run import teaching_run
 from distill.tasks.base import Task
 from distill.teaching.teachers import ExtraTeacher, TeacherCache, Teachers
-from distill.types import Batch, LayerMap
+from distill.types import Batch, LayerMap, UserError
 
 
 def default_losses() -> dict[str, DistillationLoss]:
@@ -55,8 +60,9 @@ class DistillationModule(TaskModule):
     Args:
         teacher: Folder or hub name of a model with the task's head; ``embedded`` is the one the package carries.
         student: The student's size and first weights.
-        layer_map: Which teacher layer each student layer learns from: ``uniform``, ``last``, or for each student layer
-            the teacher layer, counted from 0.
+        layer_map: Which teacher layer each student layer learns from: ``uniform``; ``last``; ``skip``, every k-th from
+            the first; ``similarity``, those whose outputs are most alike before training; for each student layer the
+            teacher layer, counted from 0; or such lists for attention and hidden states apart.
         losses: Named terms that stages may weight; one of each kind when left out.
         task: What is predicted; extractive question answering when left out.
         optimizer: Makes the optimizer; the learning rate is the stage's.
@@ -65,13 +71,16 @@ class DistillationModule(TaskModule):
             states, attention and the report are the first one's alone.
         teacher_cache: How teachers' logits are stored, so that stages which need nothing else run no teacher; null
             runs them in every step.
+
+    Raises:
+        UserError: If the student is to inherit layers that only its own hidden states could name.
     """
 
     def __init__(
         self,
         teacher: str = EMBEDDED,
         student: Student = Student(),  # noqa: B008 - frozen, so sharing it is safe
-        layer_map: Literal["uniform", "last"] | list[int] = "uniform",
+        layer_map: Literal["uniform", "last", "skip", "similarity"] | list[int] | SeparateLayers = "uniform",
         losses: dict[str, DistillationLoss] | None = None,
         task: Task | None = None,
         optimizer: OptimizerCallable = torch.optim.AdamW,
@@ -82,15 +91,25 @@ class DistillationModule(TaskModule):
         super().__init__(losses if losses is not None else default_losses(), task, optimizer)
         self.teacher_source = teacher
         self.student_settings = student
-        self.layer_map_settings: str | Sequence[int] = layer_map
+        self.layer_map_settings: str | Sequence[int] | SeparateLayers = layer_map
         self.teacher_dtype = teacher_dtype
         #: Which teacher layers the student learns from; known once the configurations are.
         self.layer_map: LayerMap | None = None
+        #: How alike both models' layers were before training, where the layer map comes from that.
+        self.similarity: LayerSimilarity | None = None
+        #: What the student took over from the teacher, where it did.
+        self.inheritance: Inheritance | None = None
         self.extra_teachers = extra_teachers or []
         self.teacher_cache = teacher_cache
         self._teachers: Teachers | None = None
         self._prepared_stage: int | None = None
         self._student_recorder: Recorder | None = None
+        self._student_start: StudentStart | None = None
+        if layer_map == SIMILARITY and student.inherits:
+            raise UserError(
+                f"layer_map similarity looks at the student's first weights, and student.init {student.init} takes "
+                "them from the layers that the map names; choose another map or init"
+            )
 
     @property
     def teacher(self) -> PreTrainedModel | None:
@@ -99,8 +118,8 @@ class DistillationModule(TaskModule):
 
     @property
     def starts_at_random(self) -> bool:
-        """Whether the student starts from no folder."""
-        return self.student_settings.starts_at_random
+        """Whether the student starts from no folder; what it inherits, it inherits when a fit begins."""
+        return self.student_settings.folder is None
 
     def check(self, max_length: int) -> None:
         """Check sizes, layer map, losses and tokenizers from the configurations alone.
@@ -112,29 +131,38 @@ class DistillationModule(TaskModule):
         student = self.student_settings.config(teacher)
         self._bind(student, teacher)
         teacher_tokenizer = load_tokenizer(self.teacher_source)
-        if not self.starts_at_random:
-            check_same_tokenizer(load_tokenizer(self.student_settings.init), teacher_tokenizer)
+        folder = self.student_settings.folder
+        student_tokenizer = load_tokenizer(folder) if folder is not None else teacher_tokenizer
+        teacher_ids(student_tokenizer, teacher_tokenizer)
         extra = {f"teacher {extra.source}": extra.source for extra in self.extra_teachers}
         for role, source in extra.items():
             check_same_tokenizer(load_tokenizer(source), teacher_tokenizer, role)
         configs = {role: load_config(source) for role, source in extra.items()}
         for role, config in {"student": student, "teacher": teacher, **configs}.items():
+            tokenizer = student_tokenizer if role == "student" else teacher_tokenizer
             check_length(max_length, config, role)
-            check_vocabulary(teacher_tokenizer, config, role)
+            check_vocabulary(tokenizer, config, role)
 
     def configure_model(self) -> None:
         """Build the student and the learned parts of the losses, and load teachers if they are to teach; once."""
-        if self._student_recorder is None:
+        is_evaluation = self._trainer is not None and self._trainer.state.fn != TrainerFn.FITTING
+        is_new = self._student_start is None
+        if self._student_start is None:
             teacher_config = load_config(self.teacher_source)
             self.student = self.student_settings.build(self.task, teacher_config)
             self._bind(self.student.config, teacher_config)
-            self._student_recorder = Recorder(self.student)
-        is_evaluation = self._trainer is not None and self._trainer.state.fn != TrainerFn.FITTING
+            data = self._trainer.datamodule if self._trainer is not None else None  # type: ignore[attr-defined]
+            self._student_start = StudentStart(self.student_settings, self.teacher_source, data)
         if self._teachers is None and not is_evaluation:
             sources = [self.teacher_source, *(extra.source for extra in self.extra_teachers)]
             models = [load_frozen(self.task, source, self.teacher_dtype) for source in sources]
             weights = [1.0, *(extra.weight for extra in self.extra_teachers)]
+            for model in models:
+                self._student_start.translate(model)
             self._teachers = Teachers(self.task, models, weights, self.teacher_cache)
+        if is_new:
+            self._start_student(self._student_start)
+            self._student_recorder = Recorder(self.student)
 
     def on_fit_start(self) -> None:
         """Forget what was prepared for an earlier fit."""
@@ -152,6 +180,29 @@ class DistillationModule(TaskModule):
         with self.trainer.precision_plugin.val_step_context():
             self._teachers.prepare(plan, teaching_run(self.trainer, active))
         self._prepared_stage = active.index
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Note what the weights alone do not tell: the vocabulary's pieces, and a layer map that was found."""
+        super().on_save_checkpoint(checkpoint)
+        if (pieces := self._pieces()) is not None:
+            checkpoint["vocabulary"] = pieces
+        if self.similarity is not None:
+            checkpoint["layer_map"] = list(self.similarity.layers)
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Go on with the layer map that was found.
+
+        Raises:
+            UserError: If the checkpoint's student has other pieces.
+        """
+        super().on_load_checkpoint(checkpoint)
+        if checkpoint.get("vocabulary") != self._pieces():
+            raise UserError(
+                "the checkpoint's vocabulary is not this run's; name the training files that it was trimmed by, or "
+                "start from the student/ folder beside it with student.init"
+            )
+        if "layer_map" in checkpoint:
+            self._bind_layers(checkpoint["layer_map"])
 
     def compute_terms(
         self, batch: Batch, weights: Mapping[str, float], temperature: float
@@ -174,3 +225,28 @@ class DistillationModule(TaskModule):
         shapes = model_shape(student), model_shape(teacher)
         self.layer_map = resolve_layer_map(self.layer_map_settings, *shapes)
         self.objective.bind(*shapes, self.layer_map, self.task)
+
+    def _start_student(self, start: StudentStart) -> None:
+        """Bring the student to where training begins; before an evaluation only its vocabulary, weights come later."""
+        if self.teacher is not None and self.layer_map is not None:
+            layers = [layer for _, layer in self.layer_map.attention]
+            self.inheritance = start.inherit(self.student, self.teacher, layers)
+            if self.inheritance is not None:
+                rank_zero_info("student: %s", self.inheritance.describe())
+        start.trim(self.student)
+        if self.teacher is not None and self.layer_map_settings == SIMILARITY:
+            # Each process has seen other text.
+            self.similarity = self.trainer.strategy.broadcast(start.compare(self.student, self.teacher))
+            self._bind_layers(self.similarity.layers)
+            rank_zero_info("layer map by similarity: %s", ", ".join(map(str, self.similarity.layers)))
+
+    def _bind_layers(self, layers: Sequence[int]) -> None:
+        """Bind the losses anew, to a layer map that was found."""
+        self.layer_map = map_layers(layers)
+        shapes = model_shape(self.student), model_shape(load_config(self.teacher_source))
+        self.objective.bind(*shapes, self.layer_map, self.task)
+
+    def _pieces(self) -> str | None:
+        """Return which of the teacher's pieces the student has, nothing where it has all."""
+        ids = self._student_start.teacher_ids if self._student_start is not None else None
+        return vocabulary_digest(ids) if ids is not None else None

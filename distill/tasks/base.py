@@ -39,10 +39,15 @@ class EvaluationResult:
     Attributes:
         scores: Metric name to value; percentages run from 0 to 100. Always holds the task's main score.
         predictions: Item identifier to prediction; for question answering, question id to answer text.
+        outcomes: Item identifier to the scores of that item alone, whose mean over all items is the score of that name.
+        breakdowns: Name of a way to group the items, such as ``question word``, to label to item identifiers; labels
+            in the order to be shown.
     """
 
     scores: Mapping[str, float]
     predictions: Mapping[str, str] = field(default_factory=dict)
+    outcomes: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    breakdowns: Mapping[str, Mapping[str, Sequence[str]]] = field(default_factory=dict)
 
 
 class Evaluation(ABC):

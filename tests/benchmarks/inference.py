@@ -93,21 +93,23 @@ def summarise(blocks: Sequence[dict[str, Latency]]) -> list[dict[str, Any]]:
 
 def result_table(result: dict[str, Any]) -> Table:
     """Return the rows of all points as a table."""
-    table = Table(title="Inference", caption="Speed-ups over the teacher: median (lowest to highest block)")
-    for column in ("batch x length", "model", "form"):
-        table.add_column(column)
-    for column in ("p50, ms", "p95, ms", "over float32 torch", "like for like"):
+    table = Table(
+        title="Inference",
+        caption="Times faster than the teacher, in float32 torch and like for like: median (range of the blocks)",
+    )
+    for column in ("batch x length", "model"):
+        table.add_column(column, no_wrap=True)
+    for column in ("p50, ms", "p95, ms", "over float32", "like for like"):
         table.add_column(column, justify="right")
     for index, row in enumerate(result["rows"]):
         if index and row["length"] != result["rows"][index - 1]["length"]:
             table.add_section()
         table.add_row(
             f"{row['batch_size']} x {row['length']}",
-            row["model"],
-            row["form"],
+            f"{row['model']} {row['form']}",
             f"{row['p50_ms']:.1f}",
             f"{row['p95_ms']:.1f}",
-            *("{:.1f}x ({:.1f} to {:.1f})".format(*row[key]) for key in ("speedup", "like_for_like")),
+            *("{:.1f} ({:.0f}-{:.0f})".format(*row[key]) for key in ("speedup", "like_for_like")),
         )
     return table
 

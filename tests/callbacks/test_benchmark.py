@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -95,6 +96,17 @@ def test_it_runs_between_epochs_where_asked(tmp_path, monkeypatch, every, runs):
     logger = CSVLogger(tmp_path, name="", version="run")
     tiny_trainer(tmp_path, [benchmark], logger=logger).fit(FakeModule())
     assert len(count) == runs
+
+
+@pytest.mark.parametrize(("longest", "lengths"), [(384, (64, 128, 384)), (128, (64, 128)), (32, (32,))])
+def test_short_lengths_are_timed_beside_the_longest_window(longest, lengths):
+    benchmark = LatencyBenchmark()
+    module = FakeModule()
+    for model in (module.student, module.teacher):
+        model.config.max_position_embeddings = 512
+    benchmark.on_fit_start(SimpleNamespace(datamodule=SimpleNamespace(max_length=longest)), module)
+    assert benchmark.lengths == lengths
+    assert benchmark.reference_point == (1, longest)
 
 
 def test_a_length_beyond_the_models_positions_ends_before_training(tmp_path):

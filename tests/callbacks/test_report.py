@@ -12,6 +12,7 @@ from distill.callbacks.checkpoints import BestInFinalStage, LastCheckpoint, best
 from distill.callbacks.report import NO_CHECKPOINT, Report
 from distill.callbacks.stages import StageSchedule
 from distill.stages import Stage
+from distill.tasks.base import EvaluationResult
 from distill.types import UserError
 
 from .fakes import FakeData, FakeModule, tiny_trainer
@@ -110,6 +111,27 @@ def test_predictions_are_written_after_validate_and_test(tmp_path, capsys, comma
     printed = capsys.readouterr().out
     assert "90.00" in printed
     assert "questions" in printed
+
+
+def test_outcomes_of_single_items_are_written_where_the_task_has_them(tmp_path):
+    class Scored(FakeModule):
+        def _result(self, model):
+            result = super()._result(model)
+            outcomes = {item: {"exact_match": 100.0 if model is self.teacher else 0.0} for item in result.predictions}
+            return EvaluationResult(result.scores, result.predictions, outcomes, {"kind": {"all": list(outcomes)}})
+
+    tiny_trainer(tmp_path, [Report()]).fit(Scored())
+    rows = [json.loads(line) for line in (tmp_path / "outcomes.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert rows[0] == {
+        "id": "q0",
+        "student": {"prediction": "Jaén", "exact_match": 0.0},
+        "teacher": {"prediction": "Cádiz", "exact_match": 100.0},
+    }
+    report = read(tmp_path / "report.json")
+    assert report["agreement"] == {"both": 0, "teacher_only": 6, "student_only": 0, "neither": 0}
+    assert report["breakdowns"]["kind"][0]["num_items"] == 6
+    tiny_trainer(tmp_path / "plain", [Report()]).fit(FakeModule())
+    assert not (tmp_path / "plain" / "outcomes.jsonl").exists()
 
 
 def test_a_benchmark_listed_too_late_is_refused(tmp_path, benchmark):

@@ -196,3 +196,38 @@ def test_workers_give_the_same_batches(settings):
     own = [batch.window_ids.tolist() for batch in loaded("fit", settings).train_dataloader()]
     workers = loaded("fit", {**settings, "num_workers": 1})
     assert [batch.window_ids.tolist() for batch in workers.train_dataloader()] == own
+
+
+def test_windows_can_be_padded_to_the_full_length_as_recipes_do(settings):
+    data = loaded("fit", {**settings, "pad_to_max_length": True})
+    plain = {int(i): batch for batch in loaded("fit", settings).train_dataloader() for i in batch.window_ids}
+    for batch in data.train_dataloader():
+        assert batch.inputs["input_ids"].shape[1] == 64
+        for row, window_id in enumerate(batch.window_ids.tolist()):
+            other = plain[window_id]
+            place = other.window_ids.tolist().index(window_id)
+            tokens = other.inputs["input_ids"][place][other.attention_mask[place] == 1]
+            assert torch.equal(batch.inputs["input_ids"][row][batch.attention_mask[row] == 1], tokens)
+    evaluation = next(iter(data.val_dataloader()))
+    assert evaluation.inputs["input_ids"].shape[1] <= 64
+
+
+def test_trimmed_vocabulary_cuts_training_text_as_before_and_is_kept(settings, tokenizer, tmp_path, monkeypatch):
+    document = squad_document(1)
+    few = tmp_path / "few.json"
+    few.write_text(json.dumps(document), encoding="utf-8")
+    whole = loaded("fit", {**settings, "train_files": [str(few)]})
+    data = loaded("fit", {**settings, "train_files": [str(few)], "vocabulary": "trimmed"})
+    assert len(data.tokenizer) < len(tokenizer) == len(whole.tokenizer)
+    assert data.summary()["vocabulary"] == len(data.tokenizer)
+    for batch, other in zip(data.train_dataloader(), whole.train_dataloader(), strict=True):
+        pieces = [data.tokenizer.convert_ids_to_tokens(row) for row in batch.inputs["input_ids"].tolist()]
+        assert pieces == [whole.tokenizer.convert_ids_to_tokens(row) for row in other.inputs["input_ids"].tolist()]
+        assert torch.equal(batch.labels["start_positions"], other.labels["start_positions"])
+    # The validation part is cut by the same tokenizer, and a later run finds it ready.
+    assert {int(token) for batch in data.val_dataloader() for token in batch.inputs["input_ids"].unique()} <= set(
+        range(len(data.tokenizer))
+    )
+    monkeypatch.setattr("distill.data.vocabulary.trim_tokenizer", lambda *_: pytest.fail("counted again"))
+    again = loaded("validate", {**settings, "train_files": [str(few)], "vocabulary": "trimmed"})
+    assert again.tokenizer.get_vocab() == data.tokenizer.get_vocab()

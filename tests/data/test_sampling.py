@@ -68,3 +68,13 @@ def test_evaluation_starts_with_the_longest_window():
     sampler = EvaluationSampler(evaluation_batches(LENGTHS, np.arange(1003), 32, 0, 1))
     assert LENGTHS[next(iter(sampler))[0]] == LENGTHS.max()
     assert len(sampler) == 32
+
+
+def test_a_pool_of_one_batch_draws_windows_regardless_of_length():
+    lengths = np.arange(1, 401)
+    batches = training_batches(lengths, 8, seed=0, epoch=0, pool_batches=1)
+    assert sorted(np.concatenate(batches)) == list(range(400))
+    spread = np.mean([lengths[batch].max() - lengths[batch].min() for batch in batches])
+    assert spread > 200
+    sampler = TrainingSampler(lengths, 8, seed=0, pool_batches=1)
+    assert [batch.tolist() for batch in batches] == list(sampler)

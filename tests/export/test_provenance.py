@@ -28,15 +28,15 @@ def test_run_is_found_from_its_checkpoint_and_its_student(run, source):
     found = find_provenance(run / source, config(teacher="another"), None)
     assert found.report == {"speedup": {"p50": 4.0}}
     # What the run was, not what the command was given.
-    assert found.teacher == "org/large"
+    assert found.teachers == ["org/large"]
     assert found.weights == source.rpartition("/")[2]
 
 
 def test_elsewhere_only_the_command_is_known(tmp_path):
     found = find_provenance(tmp_path / "some" / "folder", config(teacher="org/large"), None)
     assert found.report is None
-    assert found.teacher == "org/large"
-    assert find_provenance(None, None, None).teacher is None
+    assert found.teachers == ["org/large"]
+    assert find_provenance(None, None, None).teachers == []
     assert find_provenance(None, None, None).weights is None
 
 
@@ -55,6 +55,7 @@ def test_broken_report_is_named(run):
         (config(model="embedded"), "apache-2.0"),
         (config(teacher="org/large"), "unknown"),
         (config(teacher="embedded", student={"init": "org/base"}), "unknown"),
+        (config(teacher="embedded", extra_teachers=[{"source": "org/large", "weight": 1.0}]), "unknown"),
         (config(teacher="embedded", files=["mine.json"]), "unknown"),
         (config(teacher="embedded", dataset="squad_es"), "unknown"),
     ],

@@ -13,7 +13,6 @@ from transformers import AutoModelForQuestionAnswering, AutoTokenizer, RobertaFo
 
 from distill.cli import main
 from distill.export.runtime import OnnxModel
-from distill.modules.distillation import DistillationModule
 from tests.test_cli import DISTILL
 from tests.test_configs import CONFIGS, tiny
 
@@ -57,9 +56,7 @@ def test_fit_then_export_gives_a_checked_folder(arguments, tmp_path, monkeypatch
     epochs = ["--schedule.stages.intermediate.epochs=1", "--schedule.stages.logits.epochs=1"]
     main(["fit", *arguments, *epochs])
     run = tmp_path / "lightning_logs" / "distill" / "version_0"
-    monkeypatch.setattr(
-        DistillationModule, "teacher", property(lambda module: pytest.fail("teacher") if module._teacher else None)
-    )
+    monkeypatch.setattr("distill.modules.distillation.load_frozen", lambda *_: pytest.fail("a teacher was loaded"))
     # The run's own configuration and checkpoint are all it takes.
     checkpoint = run / "checkpoints" / "best.ckpt"
     main(["export", f"--config={run / 'config.yaml'}", f"--ckpt_path={checkpoint}", "--output=o"])
@@ -162,6 +159,13 @@ def test_file_that_is_no_checkpoint_is_refused(export, capsys, content):
     code, line = fails([*export, "--student=null", "--ckpt_path=wrong.ckpt"], capsys)
     assert code == 1
     assert "wrong.ckpt: it holds no weights of the configured student" in line
+
+
+def test_other_tasks_have_no_export(export, capsys):
+    # A masked-language student is a step on the way, not a model to ask.
+    code, line = fails([*export, "--model.task=distill.MaskedLanguage"], capsys)
+    assert code == 1
+    assert "a model of the task 'masked_language' on SquadDataModule has no export" in line
 
 
 def test_two_sources_are_refused(export, capsys):

@@ -178,6 +178,7 @@ def scene() -> Scene:
 LOSSES: dict[str, Callable[[bool], DistillationLoss]] = {
     "attention scores": lambda mask: AttentionLoss("scores", mask_padding=mask),
     "attention probabilities": lambda mask: AttentionLoss("probabilities", mask_padding=mask),
+    "attention mean of heads": lambda mask: AttentionLoss("scores", mask_padding=mask, heads="mean"),
     "hidden": lambda mask: HiddenStateLoss(mask_padding=mask),
     "hidden normalised": lambda mask: HiddenStateLoss(normalise=True, mask_padding=mask),
     "hidden shared": lambda mask: HiddenStateLoss("shared", include_embeddings=True, mask_padding=mask),

@@ -10,10 +10,11 @@ import pytest
 import torch
 
 from distill.losses import AttentionLoss
+from distill.losses.attention import num_attention_maps
 from distill.tasks.base import Task
 from distill.types import AttentionInputs, Batch, LayerMap, ModelShape, Recording, UserError
 
-from .conftest import STUDENT, TEACHER, Scene
+from .conftest import STUDENT, TEACHER, Scene, random_recording
 
 Target = Literal["scores", "probabilities"]
 ONE_LAYER = LayerMap(attention=((0, 0),), hidden=((1, 1),))
@@ -97,3 +98,49 @@ def test_different_heads_are_an_error(layer_map: LayerMap, task: Task) -> None:
 def test_unknown_target_is_an_error() -> None:
     with pytest.raises(UserError, match="'maps' is unknown; use scores or probabilities"):
         AttentionLoss("maps")
+
+
+def test_unknown_matching_of_heads_is_an_error() -> None:
+    with pytest.raises(UserError, match="'some' is unknown; use equal, grouped, mean"):
+        AttentionLoss(heads="some")
+
+
+@pytest.mark.parametrize(
+    ("heads", "num_student", "num_teacher", "num_maps"),
+    [
+        *(("equal", 4, 4, 4), ("mean", 4, 4, 1), ("mean", 2, 6, 1), ("grouped", 2, 6, 2), ("grouped", 12, 16, 4)),
+        *(("grouped", 6, 2, 2), ("grouped", 3, 4, 1), ("grouped", 4, 4, 4)),
+    ],
+)
+def test_number_of_maps(heads: str, num_student: int, num_teacher: int, num_maps: int) -> None:
+    assert num_attention_maps(heads, num_student, num_teacher) == num_maps
+
+
+@pytest.mark.parametrize("target", ["scores", "probabilities"])
+@pytest.mark.parametrize("mask_padding", [True, False])
+@pytest.mark.parametrize(
+    ("heads", "num_teacher", "groups"),
+    [
+        ("grouped", 6, [([0], [0, 1, 2]), ([1], [3, 4, 5])]),
+        ("grouped", 3, [([0, 1], [0, 1, 2])]),
+        ("mean", 6, [([0, 1], [0, 1, 2, 3, 4, 5])]),
+    ],
+)
+def test_unequal_heads_are_averaged(
+    target: Target, mask_padding: bool, heads: str, num_teacher: int, groups: list, scene: Scene, task: Task
+) -> None:
+    shape = ModelShape(4, 12, num_teacher)
+    teacher = random_recording(shape, 3, 5, torch.Generator().manual_seed(4))
+    total, places = 0.0, 0
+    for window, length in enumerate(scene.batch.attention_mask.sum(1).tolist()):
+        num_queries = length if mask_padding else 5
+        for own, other in groups:
+            places += length * length if mask_padding else 25
+            student = np.mean([_naive_map(scene.student.attentions[0], window, h, length, target) for h in own], 0)
+            mean = np.mean([_naive_map(teacher.attentions[2], window, h, length, target) for h in other], 0)
+            total += ((student - mean)[:num_queries] ** 2).sum()
+    loss = AttentionLoss(target, mask_padding, heads)
+    loss.bind(STUDENT, shape, LayerMap(attention=((0, 2),), hidden=()), task)
+    value = loss(scene.student, teacher, scene.batch, 1.0)
+    assert value.total.item() == pytest.approx(total, rel=1e-9)
+    assert value.count.item() == places

@@ -104,3 +104,16 @@ def test_none_with_different_widths_is_an_error(layer_map: LayerMap, task: Task)
 def test_unknown_projection_is_an_error() -> None:
     with pytest.raises(UserError, match="HiddenStateLoss projection 'linear' is unknown; use one of per_layer"):
         HiddenStateLoss("linear")
+
+
+def test_state_0_of_a_map_by_hand_is_compared_once(scene: Scene, task: Task) -> None:
+    """The map says which teacher state teaches the embedding output; asking for it again adds nothing."""
+    by_hand = LayerMap(attention=(), hidden=((0, 0), (1, 2), (2, 4)))
+    values = []
+    for include_embeddings in (False, True):
+        loss = HiddenStateLoss("shared", include_embeddings=include_embeddings)
+        torch.manual_seed(0)
+        loss.bind(STUDENT, TEACHER, by_hand, task)
+        assert loss.student_plan.hidden_states == {0, 1, 2}
+        values.append(loss(scene.student, scene.teacher, scene.batch, 1.0).value)
+    assert values[0] == values[1]

@@ -8,7 +8,7 @@ from torch import distributed as dist
 from torch import multiprocessing as mp
 
 from distill.metrics.normalize import normalize_mlqa, normalize_squad
-from distill.metrics.squad import SquadMetric, exact_match, f1, nonempty_references
+from distill.metrics.squad import SquadMetric, exact_match, f1, nonempty_references, question_scores
 
 from .official_rules import OfficialRules
 
@@ -48,6 +48,15 @@ def test_no_reference_is_an_error(score):
 def test_nonempty_references_follow_the_v2_script():
     assert nonempty_references(["the", "The Beatles"], normalize_squad) == ("The Beatles",)
     assert nonempty_references(["the"], normalize_squad) == ("",)
+
+
+@pytest.mark.parametrize(
+    ("prediction", "answers", "expected"),
+    [("el rey Felipe II", ["Felipe II"], (0.0, 80.0)), ("", [], (100.0, 100.0)), ("Jaén", [], (0.0, 0.0))],
+)
+def test_one_questions_scores_are_percentages(prediction, answers, expected):
+    scores = question_scores(prediction, answers, "es")
+    assert (scores["exact_match"], scores["f1"]) == pytest.approx(expected)
 
 
 def test_empty_metric_gives_zeros():

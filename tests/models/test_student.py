@@ -107,9 +107,11 @@ def test_missing_folder_is_a_mistake_of_the_user(teacher_config, tmp_path):
 
 
 @pytest.mark.parametrize("size", ["num_layers", "hidden_size", "num_heads", "intermediate_size"])
-def test_sizes_beside_a_folder_are_refused(size):
-    with pytest.raises(UserError, match=rf"brings its own sizes; leave out {size}"):
-        Student(init="folder", **{size: 2})
+def test_sizes_beside_a_folder_must_be_its_own(size, teacher_folder, teacher_config):
+    own = {"num_layers": 4, "hidden_size": 16, "num_heads": 2, "intermediate_size": 32}
+    assert sizes(Student(init=str(teacher_folder), **own).config(teacher_config)) == (4, 16, 2)
+    with pytest.raises(UserError, match=rf"has {size} {own[size]}, not 6; leave student\.{size} out"):
+        Student(init=str(teacher_folder), **{size: 6}).config(teacher_config)
 
 
 @pytest.mark.parametrize("size", ["num_layers", "hidden_size", "num_heads", "intermediate_size"])
@@ -127,3 +129,19 @@ def test_dropout_out_of_range_is_refused(rate):
 def test_width_that_the_heads_cannot_share_is_refused(teacher_config):
     with pytest.raises(UserError, match=r"hidden_size 10 is not a multiple of student\.num_heads 4"):
         Student(hidden_size=10, num_heads=4).config(teacher_config)
+
+
+def test_only_folders_bring_weights_of_their_own(tmp_path):
+    assert [Student(init=init).folder for init in ("random", "mimetic", "layers", "inherited")] == [None] * 4
+    assert Student(init="some/where").folder == "some/where"
+    assert [Student(init=init).inherits for init in ("random", "layers", "inherited", "some/where")] == [
+        False,
+        True,
+        True,
+        False,
+    ]
+
+
+def test_unknown_vocabulary_is_refused():
+    with pytest.raises(UserError, match=r"student\.vocabulary must be full or trimmed, not half"):
+        Student(vocabulary="half")

@@ -1,10 +1,11 @@
 import copy
+import json
 from dataclasses import replace
 
 import pytest
 import torch
 from lightning.pytorch import Trainer
-from transformers import RobertaForQuestionAnswering
+from transformers import AutoTokenizer, RobertaForQuestionAnswering
 
 from distill.callbacks.checkpoints import BestInFinalStage, LastCheckpoint
 from distill.callbacks.stages import StageSchedule
@@ -14,6 +15,7 @@ from distill.models.student import Student
 from distill.modules.distillation import DistillationModule
 from distill.stages import Stage
 from distill.types import UserError
+from tests.conftest import squad_document
 
 STUDENT = Student(num_layers=2, hidden_size=8, num_heads=2, intermediate_size=16, dropout=0.1)
 STAGES = {
@@ -202,3 +204,120 @@ def test_student_heads_may_differ_where_no_attention_loss_is_used(teacher_folder
     )
     module.check(max_length=64)
     module.configure_model()
+
+
+@pytest.mark.parametrize(
+    ("student", "tolerance"),
+    [
+        (Student(num_layers=4, dropout=0.0, init="layers"), 0.0),
+        (Student(num_layers=4, dropout=0.0, init="inherited"), 1e-3),
+        (Student(num_layers=4, dropout=0.0, init="layers", vocabulary="trimmed"), 0.0),
+    ],
+)
+def test_student_that_inherits_everything_begins_as_the_teacher(data, teacher_folder, tmp_path, student, tolerance):
+    module = DistillationModule(teacher=str(teacher_folder), student=student)
+    stages = {"logits": Stage({"logits": 1.0}, steps=1, learning_rate=1e-12)}
+    losses = []
+    module.log_dict = lambda values, **_: losses.append(values)
+    fit(module, data if student.vocabulary == "full" else trimmed(data, tmp_path), tmp_path, stages=stages)
+    assert float(losses[0]["train/logits/logits"]) <= tolerance
+    assert module.inheritance is not None
+    assert module.inheritance.layers == (0, 1, 2, 3)
+
+
+def trimmed(data, tmp_path) -> SquadDataModule:
+    """Return the data with less training text and the pieces of that alone."""
+    few = tmp_path / "few.json"
+    few.write_text(json.dumps(squad_document(1)), encoding="utf-8")
+    data.files["train"] = [str(few)]
+    data.vocabulary = "trimmed"
+    return data
+
+
+def test_narrow_student_inherits_the_mapped_layers(data, teacher_folder, tmp_path):
+    module = DistillationModule(
+        teacher=str(teacher_folder),
+        student=Student(num_layers=2, hidden_size=8, num_heads=2, intermediate_size=16, init="inherited"),
+        layer_map=[0, 3],
+    )
+    fit(module, data, tmp_path)
+    assert module.inheritance.layers == (0, 3)
+    assert module.starts_at_random  # an evaluation without a checkpoint has nothing to evaluate
+
+
+def test_inheriting_without_data_says_what_is_missing(teacher_folder):
+    module = DistillationModule(teacher=str(teacher_folder), student=replace(STUDENT, init="inherited"))
+    with pytest.raises(UserError, match="give the Trainer a data module"):
+        module.configure_model()
+
+
+def test_similarity_maps_the_layers_and_is_resumed_with_them(data, teacher_folder, tmp_path, monkeypatch):
+    module = make_module(teacher_folder, layer_map="similarity")
+    fit(module, data, tmp_path, max_steps=2)
+    layers = module.similarity.layers
+    assert module.layer_map.attention == tuple(enumerate(layers))
+    assert module.objective.terms["attention"]._pairs == module.layer_map.attention
+    checkpoint = tmp_path / "checkpoints" / "last.ckpt"
+    fit(module, data, tmp_path)
+    assert torch.load(checkpoint, weights_only=True)["layer_map"] == list(layers)
+
+    # Another start would find other layers; the run goes on with its own.
+    other = tuple(layer for layer in range(4) if layer not in layers)
+    monkeypatch.setattr("distill.models.similarity.monotone_assignment", lambda _: other)
+    resumed = make_module(teacher_folder, layer_map="similarity")
+    fit(resumed, data, tmp_path, ckpt_path=checkpoint)
+    assert resumed.layer_map.attention == tuple(enumerate(layers))
+    assert resumed.objective.terms["attention"]._pairs == resumed.layer_map.attention
+
+
+def test_similarity_with_inherited_layers_is_refused(teacher_folder):
+    with pytest.raises(UserError, match="choose another map or init"):
+        DistillationModule(teacher=str(teacher_folder), student=Student(init="layers"), layer_map="similarity")
+
+
+def test_trimmed_vocabulary_is_the_checkpoints_own(data, teacher_folder, tmp_path, squad_file):
+    student = replace(STUDENT, init="inherited", vocabulary="trimmed")
+    module = DistillationModule(teacher=str(teacher_folder), student=student)
+    trainer = fit(module, trimmed(data, tmp_path), tmp_path)
+    num_pieces = len(data.tokenizer)
+    assert module.student.get_input_embeddings().num_embeddings == num_pieces
+    assert module.teacher.get_input_embeddings().num_embeddings > num_pieces
+    checkpoint = tmp_path / "checkpoints" / "last.ckpt"
+    # A module of its own, as the test command builds it, has the same pieces and scores.
+    fresh = DistillationModule(teacher=str(teacher_folder), student=student)
+    logged = float(trainer.callback_metrics["val/f1"])
+    (scores,) = trainer.validate(fresh, data, ckpt_path=checkpoint, verbose=False)
+    assert scores["val/f1"] == pytest.approx(logged)
+    # Another vocabulary is noticed, although it has as many pieces.
+    saved = torch.load(checkpoint, weights_only=True)
+    saved["vocabulary"] = "other"
+    torch.save(saved, checkpoint)
+    with pytest.raises(UserError, match="checkpoint's vocabulary is not this run's"):
+        trainer.validate(fresh, data, ckpt_path=checkpoint, verbose=False)
+
+
+def test_student_from_a_folder_with_fewer_pieces_goes_on_with_them(data, teacher_folder, tmp_path):
+    student = replace(STUDENT, vocabulary="trimmed")
+    module = DistillationModule(teacher=str(teacher_folder), student=student)
+    fit(module, trimmed(data, tmp_path), tmp_path)
+    folder = tmp_path / "student"
+    module.student.save_pretrained(folder)
+    data.tokenizer.save_pretrained(folder)
+    second = DistillationModule(teacher=str(teacher_folder), student=Student(init=str(folder)))
+    second.check(max_length=64)
+    again = SquadDataModule(
+        tokenizer=str(folder), train_files=data.files["train"], validation_files=data.files["train"],
+        max_length=64, doc_stride=8, max_question_length=24, cache_dir=str(tmp_path / "cache"),
+    )  # fmt: skip
+    fit(second, again, tmp_path / "second")
+    num_pieces = second.student.get_input_embeddings().num_embeddings
+    assert num_pieces == len(again.tokenizer) < second.teacher.get_input_embeddings().num_embeddings
+    # The teacher understands the student's ids: it answers as it does with its own.
+    batch = next(iter(again.val_dataloader()))
+    own = RobertaForQuestionAnswering.from_pretrained(teacher_folder).eval()
+    full = AutoTokenizer.from_pretrained(teacher_folder)
+    pieces = [again.tokenizer.convert_ids_to_tokens(row) for row in batch.inputs["input_ids"].tolist()]
+    ids = torch.tensor([full.convert_tokens_to_ids(row) for row in pieces])
+    with torch.no_grad():
+        expected = own(input_ids=ids, attention_mask=batch.attention_mask).start_logits
+        torch.testing.assert_close(second.teacher(**batch.inputs).start_logits, expected)

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from torch import Tensor
 from torch import distributed as dist
 
-from distill.metrics.squad import SquadMetric
+from distill.metrics.squad import SquadMetric, question_scores
 from distill.tasks.base import Evaluation, EvaluationResult
 from distill.tasks.question_answering.answers import ChosenAnswer, WindowAnswers, best_spans, choose_answers
+from distill.tasks.question_answering.breakdown import breakdowns
 from distill.types import Batch, Example, UserError
 
 
@@ -74,18 +75,19 @@ class QuestionAnsweringEvaluation(Evaluation):
         return {question_id: answers[question_id] for question_id in self.examples if question_id in answers}
 
     def compute(self) -> EvaluationResult:
-        """Return the scores of :class:`~distill.metrics.squad.SquadMetric` and the answers; collective."""
+        """Return the scores of :class:`~distill.metrics.squad.SquadMetric`, the answers and each one's; collective."""
         predictions = {question_id: answer.text for question_id, answer in self.answers().items()}
         examples = [self.examples[question_id] for question_id in predictions]
         tags = sorted({tag for example in examples for tag in example.tags})
         # Every process holds every answer by now, so sums must not be added up again over processes.
         metric = SquadMetric(self.language, tags, sync_on_compute=False)
-        metric.update(
-            list(predictions.values()),
-            [[answer.text for answer in example.answers] for example in examples],
-            [example.tags for example in examples],
-        )
-        return EvaluationResult(metric.compute(), predictions)
+        references = [[answer.text for answer in example.answers] for example in examples]
+        metric.update(list(predictions.values()), references, [example.tags for example in examples])
+        outcomes = {
+            question_id: question_scores(prediction, answers, self.language)
+            for (question_id, prediction), answers in zip(predictions.items(), references, strict=True)
+        }
+        return EvaluationResult(metric.compute(), predictions, outcomes, breakdowns(examples, self.language))
 
 
 def _gather(answers: dict[str, ChosenAnswer]) -> dict[str, ChosenAnswer]:

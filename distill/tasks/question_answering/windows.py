@@ -112,6 +112,18 @@ def build_windows(
     return columns
 
 
+def window_texts(
+    examples: Sequence[Example], tokenizer: PreTrainedTokenizerBase, max_question_length: int
+) -> list[str]:
+    """Return every text that is cut into tokens for the windows of some examples, once each.
+
+    Contexts and questions are composed as for :func:`build_windows`; long questions are there whole and cut.
+    """
+    whole = [compose(example.question).text.strip() for example in examples]
+    cut, _ = _questions([example.question for example in examples], tokenizer, max_question_length)
+    return list(dict.fromkeys([*whole, *cut, *(compose(example.context).text for example in examples)]))
+
+
 def count_flagged(columns: dict[str, list[Any]], flag: str) -> int:
     """Return how many examples (not windows) have a true ``question_truncated`` or ``answer_unreachable``."""
     return len({index for index, is_set in zip(columns["example_index"], columns[flag], strict=True) if is_set})

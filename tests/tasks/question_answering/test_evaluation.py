@@ -50,6 +50,19 @@ def test_predictions_are_substrings_of_the_context(make_batch):
     assert evaluation.compute().scores["no_answer/exact_match"] == 0.0
 
 
+def test_outcomes_of_single_questions_average_to_the_scores(make_batch):
+    evaluation = QuestionAnsweringEvaluation(EXAMPLES)
+    batch = make_batch(EXAMPLES)
+    evaluation.update(torch.randn(*batch.inputs["input_ids"].shape, 2), batch)
+    result = evaluation.compute()
+    assert list(result.outcomes) == ["a", "b", "c", "d"]
+    for name in ("exact_match", "f1"):
+        mean = sum(outcome[name] for outcome in result.outcomes.values()) / len(EXAMPLES)
+        assert mean == pytest.approx(result.scores[name])
+    assert result.breakdowns["question word"] == {"quién": ["c"], "dónde": ["a", "d"], "cuánto": ["b"]}
+    assert set(result.breakdowns["answer length"]) == {"1 word", "2 words", "no answer"}
+
+
 def test_repeated_windows_change_nothing(make_batch):
     once, twice = QuestionAnsweringEvaluation(EXAMPLES), QuestionAnsweringEvaluation(EXAMPLES)
     batch = make_batch(EXAMPLES)

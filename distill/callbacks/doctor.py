@@ -1,0 +1,157 @@
+"""The check-up before the long part of a run: what it is about to do, on one screen."""
+
+from __future__ import annotations
+
+from time import monotonic
+from typing import Any
+
+import lightning as L
+import wandb
+from lightning.pytorch.loggers import WandbLogger
+from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
+from rich import get_console
+
+from distill.callbacks.report import find_callback
+from distill.callbacks.stages import StageSchedule
+from distill.data.sample import sample_loader
+from distill.files import write_json, write_text
+from distill.models.layer_map import describe_layer_map
+from distill.models.loading import max_positions
+from distill.models.similarity import LayerSimilarity
+from distill.reporting.diagnosis import Diagnosis, diagnosis_screen, duration, model_facts
+from distill.reporting.files import run_folder
+from distill.reporting.heatmap import heatmap_svg
+from distill.tasks.base import EvaluationResult
+from distill.types import UserError
+
+#: Steps whose pace the estimate goes by, and how many before them warm up caches and kernels.
+_ESTIMATE_STEPS, _WARMUP_STEPS = 20, 5
+
+
+class Doctor(L.Callback):
+    """Shows what a fit is about to do before it does it, and looks the teacher over.
+
+    When training starts it prints both models' sizes, the tokenizer, the length limit, the layer map, what the student
+    inherited, the data, the steps of every stage, and the teacher's scores on some validation questions; a teacher
+    with a score near that of a random one gets a warning. After the first steps it says how long the run will take at
+    their pace. A layer map that was found by similarity is written into the run's folder, as numbers
+    (``layer_similarity.json``) and as a picture (``layer_similarity.svg``), and logged to W&B.
+
+    List it after the ``StageSchedule``, which lays the stages out. It changes nothing of the run, not even its random
+    state.
+
+    Args:
+        num_questions: Validation questions, or blocks of text, that the teacher is scored on; 0 skips it.
+        least_score: The teacher's main score, in per cent, below which there is a warning.
+
+    Raises:
+        UserError: If a number is out of range.
+    """
+
+    def __init__(self, num_questions: int = 200, least_score: float = 20.0) -> None:
+        if num_questions < 0:
+            raise UserError(f"doctor.num_questions must be at least 0, not {num_questions}")
+        if not 0 <= least_score <= 100:
+            raise UserError(f"doctor.least_score is a percentage from 0 to 100, not {least_score}")
+        self.num_questions = num_questions
+        self.least_score = least_score
+        #: What was shown; known when training starts.
+        self.diagnosis: Diagnosis | None = None
+        self._first_step: int | None = None
+        self._since = 0.0
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: Any) -> None:
+        """Look the run over and print what was found."""
+        scores = self._score_teacher(trainer, pl_module)
+        folder = run_folder(trainer)
+        schedule = find_callback(trainer, StageSchedule, before=self)
+        stages = schedule.plan.describe() if schedule and schedule.plan else []
+        warnings = self._warnings(pl_module, scores)
+        self.diagnosis = Diagnosis(_models(pl_module), self._facts(trainer, pl_module, scores), stages, warnings)
+        if not trainer.is_global_zero:
+            return
+        get_console().print(diagnosis_screen(self.diagnosis))
+        similarity = getattr(pl_module, "similarity", None)
+        if similarity is not None:
+            picture = _picture(similarity)
+            if folder is not None:
+                write_json(folder / "layer_similarity.json", similarity.as_dict())
+                write_text(folder / "layer_similarity.svg", picture)
+            for logger in trainer.loggers:
+                if isinstance(logger, WandbLogger):
+                    logger.experiment.log({"layer_similarity": wandb.Html(picture)})
+
+    def on_train_batch_end(self, trainer: L.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+        """Say once how long it will take, when a few steps are done."""
+        step = trainer.global_step
+        if self._first_step is None:
+            self._first_step = step
+        done = step - self._first_step
+        if done == _WARMUP_STEPS:
+            self._since = monotonic()
+        elif done == _WARMUP_STEPS + _ESTIMATE_STEPS:
+            self._first_step = -step  # far away: the same count never comes again
+            pace = (monotonic() - self._since) / _ESTIMATE_STEPS
+            schedule = find_callback(trainer, StageSchedule)
+            left = schedule.plan.total_steps - step if schedule and schedule.plan else 0
+            if left > 0:
+                stage = pl_module.active_stage.name
+                rank_zero_info(
+                    "about %s for %d more steps, at the pace of the first ones (%.2f s a step in stage %s), without "
+                    "validation",
+                    duration(left * pace), left, pace, stage,
+                )  # fmt: skip
+
+    def _score_teacher(self, trainer: L.Trainer, module: Any) -> EvaluationResult | None:
+        """Score the teacher on a sample of the validation part, on every process together."""
+        data = trainer.datamodule  # type: ignore[attr-defined]
+        if not self.num_questions or module.teacher is None or data is None:
+            return None
+        ranks = trainer.global_rank, trainer.world_size
+        loader = sample_loader(data.val_dataloader().dataset, self.num_questions, data.eval_batch_size, *ranks)
+        return module.evaluate(module.teacher, loader)
+
+    def _facts(self, trainer: L.Trainer, module: Any, scores: EvaluationResult | None) -> dict[str, str]:
+        data = trainer.datamodule  # type: ignore[attr-defined]
+        facts: dict[str, str] = {}
+        if data is not None:
+            facts["tokenizer"] = f"{data.tokenizer_source}: {len(data.tokenizer):,} pieces"
+            facts["longest window"] = f"{data.max_length} tokens{_limit(module)}"
+            facts["training windows"] = f"{len(data.train_dataloader().dataset):,}"
+        if (layer_map := getattr(module, "layer_map", None)) is not None:
+            facts["layer map"] = describe_layer_map(layer_map)
+        if (inheritance := getattr(module, "inheritance", None)) is not None:
+            facts["student starts from"] = inheritance.describe()
+        elif (settings := getattr(module, "student_settings", None)) is not None:
+            facts["student starts from"] = settings.init
+        if scores is not None:
+            headline = [score for score in module.task.headline if score.name in scores.scores]
+            figures = ", ".join(f"{score.label} {scores.scores[score.name]:.1f}" for score in headline)
+            facts["teacher scores"] = f"{figures} on {self.num_questions:,} validation examples at most"
+        facts["precision"] = str(trainer.precision)
+        return facts
+
+    def _warnings(self, module: Any, scores: EvaluationResult | None) -> list[str]:
+        main = module.task.main_score
+        if scores is None or not main.higher_is_better or scores.scores[main.name] >= self.least_score:
+            return []
+        value = f"{scores.scores[main.name]:.0f} {main.label}"
+        warning = f"your teacher scores {value} on validation data: is it a {module.task.name} model for this language?"
+        rank_zero_warn(warning)
+        return [warning]
+
+
+def _models(module: Any) -> dict[str, dict[str, str]]:
+    models = {"teacher": module.teacher, "student": module.student}
+    return {name: model_facts(model) for name, model in models.items() if model is not None}
+
+
+def _limit(module: Any) -> str:
+    limits = [max_positions(model.config) for model in (module.student, module.teacher) if model is not None]
+    known = [limit for limit in limits if limit is not None]
+    return f" of the {min(known)} that the models take" if known else ""
+
+
+def _picture(similarity: LayerSimilarity) -> str:
+    title = "Linear CKA before training; framed: the layer map"
+    return heatmap_svg(similarity.matrix, title, "student", "teacher layer", marked=set(enumerate(similarity.layers)))

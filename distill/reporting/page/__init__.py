@@ -1,0 +1,1 @@
+"""The result page of a run: one HTML file that needs nothing else."""

@@ -1,0 +1,158 @@
+import json
+import logging
+
+import pytest
+import torch
+from lightning.pytorch import Trainer
+
+from distill.callbacks import doctor as doctor_module
+from distill.callbacks.doctor import Doctor
+from distill.callbacks.stages import StageSchedule
+from distill.data.datamodule import SquadDataModule
+from distill.models.student import Student
+from distill.modules.distillation import DistillationModule
+from distill.modules.single import QuestionAnsweringModule
+from distill.stages import Stage
+from distill.types import UserError
+
+STAGES = {
+    "intermediate": Stage({"attention": 1.0, "hidden": 1.0}, steps=2, learning_rate=1e-3),
+    "logits": Stage({"logits": 1.0}, steps=2, learning_rate=1e-3),
+}
+
+
+@pytest.fixture
+def data(squad_file, teacher_folder, tmp_path):
+    return SquadDataModule(
+        tokenizer=str(teacher_folder),
+        train_files=[str(squad_file)],
+        validation_files=[str(squad_file)],
+        max_length=64,
+        doc_stride=8,
+        max_question_length=24,
+        batch_size=6,
+        cache_dir=str(tmp_path / "cache"),
+    )
+
+
+def distillation(teacher_folder, **settings) -> DistillationModule:
+    student = settings.pop("student", Student(num_layers=2, hidden_size=8, num_heads=2, intermediate_size=16))
+    return DistillationModule(teacher=str(teacher_folder), student=student, **settings)
+
+
+def fit(module, data, tmp_path, doctor=None, stages=STAGES, **settings) -> Trainer:
+    torch.manual_seed(3)
+    trainer = Trainer(
+        **{"max_epochs": -1, "default_root_dir": str(tmp_path), **settings},
+        accelerator="cpu",
+        logger=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        enable_checkpointing=False,
+        num_sanity_val_steps=0,
+        use_distributed_sampler=False,
+        callbacks=[StageSchedule(stages), *([doctor] if doctor else [])],
+    )
+    trainer.fit(module, data)
+    return trainer
+
+
+def test_screen_tells_models_data_map_start_stages_and_the_teachers_scores(data, teacher_folder, tmp_path, capsys):
+    doctor = Doctor(num_questions=5)
+    module = distillation(
+        teacher_folder,
+        student=Student(num_layers=2, hidden_size=8, num_heads=2, intermediate_size=16, init="inherited"),
+    )
+    fit(module, data, tmp_path, doctor)
+    facts = doctor.diagnosis.facts
+    assert doctor.diagnosis.models["teacher"]["layers"] == "4"
+    assert (
+        doctor.diagnosis.models["student"]["parameters"] == f"{sum(p.numel() for p in module.student.parameters()):,}"
+    )
+    assert facts["tokenizer"] == f"{teacher_folder}: 300 pieces"
+    assert facts["longest window"] == "64 tokens of the 128 that the models take"
+    assert facts["layer map"] == "layers 0<-1, 1<-3"
+    assert facts["student starts from"] == module.inheritance.describe()
+    assert facts["training windows"] == "22"
+    assert "EM " in facts["teacher scores"]
+    assert "5 validation examples" in facts["teacher scores"]
+    assert [stage["num_steps"] for stage in doctor.diagnosis.stages] == [2, 2]
+    shown = capsys.readouterr().out
+    assert "teacher" in shown
+    assert "layers 0<-1, 1<-3" in shown
+    assert "stage logits" in shown
+
+
+def test_teacher_that_cannot_answer_gets_a_warning(data, teacher_folder, tmp_path):
+    doctor = Doctor(least_score=100)
+    fit(distillation(teacher_folder), data, tmp_path, doctor)
+    (warning,) = doctor.diagnosis.warnings
+    assert "is it a question_answering model for this language?" in warning
+    kind = Doctor(least_score=0)
+    fit(distillation(teacher_folder), data, tmp_path, kind)
+    assert not kind.diagnosis.warnings
+
+
+def test_no_questions_leave_the_teacher_alone(data, teacher_folder, tmp_path, monkeypatch):
+    module = distillation(teacher_folder)
+    monkeypatch.setattr(module, "evaluate", lambda *_: pytest.fail("the teacher was scored"))
+    doctor = Doctor(num_questions=0)
+    fit(module, data, tmp_path, doctor)
+    assert "teacher scores" not in doctor.diagnosis.facts
+
+
+def test_run_with_a_doctor_ends_as_one_without(data, teacher_folder, tmp_path):
+    students = []
+    for doctor in (None, Doctor(num_questions=5)):
+        torch.manual_seed(1)
+        module = distillation(teacher_folder)
+        fit(module, data, tmp_path, doctor)
+        students.append(module.student.state_dict())
+    assert all(torch.equal(tensor, students[1][name]) for name, tensor in students[0].items())
+
+
+def test_single_model_has_no_teacher_to_score(data, teacher_folder, tmp_path):
+    doctor = Doctor()
+    stages = {"labels": Stage({"labels": 1.0}, steps=1)}
+    fit(QuestionAnsweringModule(model=str(teacher_folder)), data, tmp_path, doctor, stages)
+    assert list(doctor.diagnosis.models) == ["student"]
+    assert "layer map" not in doctor.diagnosis.facts
+
+
+def test_time_is_estimated_once_from_the_first_steps(data, teacher_folder, tmp_path, monkeypatch, caplog):
+    now = iter(range(0, 10_000, 10))
+    monkeypatch.setattr(doctor_module, "monotonic", lambda: float(next(now)))
+    stages = {"logits": Stage({"logits": 1.0}, steps=60, learning_rate=1e-3)}
+    with caplog.at_level(logging.INFO, logger="lightning.pytorch"):
+        fit(distillation(teacher_folder), data, tmp_path, Doctor(num_questions=0), stages)
+    estimates = [record.getMessage() for record in caplog.records if "more steps" in record.getMessage()]
+    # Two readings of the clock, 10 seconds apart, for 20 steps.
+    assert estimates == [
+        "about 17 s for 34 more steps, at the pace of the first ones (0.50 s a step in stage logits), without "
+        "validation"
+    ]
+
+
+def test_similarity_of_layers_is_written_and_drawn(data, teacher_folder, tmp_path):
+    module = distillation(teacher_folder, layer_map="similarity")
+    fit(module, data, tmp_path, Doctor(num_questions=0))
+    written = json.loads((tmp_path / "layer_similarity.json").read_text(encoding="utf-8"))
+    assert written == module.similarity.as_dict()
+    picture = (tmp_path / "layer_similarity.svg").read_text(encoding="utf-8")
+    assert picture.count('stroke-width="3"') == 2
+
+
+def test_trial_run_writes_nothing(data, teacher_folder, tmp_path):
+    doctor = Doctor()
+    fit(distillation(teacher_folder, layer_map="similarity"), data, tmp_path, doctor, max_epochs=1, fast_dev_run=True)
+    assert doctor.diagnosis is not None
+    assert not (tmp_path / "layer_similarity.svg").exists()
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [({"num_questions": -1}, "num_questions must be at least 0"), ({"least_score": 101}, "percentage from 0 to 100")],
+)
+def test_numbers_out_of_range_are_refused(settings, message):
+    with pytest.raises(UserError, match=message):
+        Doctor(**settings)

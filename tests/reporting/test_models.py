@@ -1,0 +1,33 @@
+"""Teacher, student and exported formats side by side."""
+
+from __future__ import annotations
+
+from distill.reporting.models import contenders, is_percentage, score_axis
+from distill.reporting.run import Run
+
+from .runs import EXPORT, report
+
+
+def test_models_and_formats_have_their_figures():
+    teacher, student, torch, int8 = contenders(Run("x", report=report(), export=EXPORT))
+    assert [model.role for model in (teacher, student, torch, int8)] == ["teacher", "student", "export", "export"]
+    assert (teacher.p50_ms, student.p50_ms, torch.p50_ms, int8.p50_ms) == (12.1, 3.0, 3.1, 3.4)
+    assert int8.name == "ONNX INT8"
+    assert int8.problems == ("loses 0.90 F1", "slower than torch float32: 1.10x the time")
+    assert torch.problems == ()
+
+
+def test_a_format_timed_elsewhere_has_no_timings():
+    other = {**report(), "benchmark": {"batch_size": 8, "length": 384}}
+    assert contenders(Run("x", report=other, export=EXPORT))[-1].p50_ms is None
+
+
+def test_without_report_or_teacher_there_are_fewer():
+    assert contenders(Run("x")) == []
+    assert [model.name for model in contenders(Run("x", report=report(with_teacher=False)))] == ["student"]
+
+
+def test_units_are_said():
+    assert score_axis("f1", "F1") == "F1, %"
+    assert score_axis("perplexity", "perplexity") == "perplexity"
+    assert is_percentage("accuracy")
