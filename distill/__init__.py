@@ -24,6 +24,7 @@ _PUBLIC = {
     "SaveStudent": "distill.callbacks.saving",
     "SquadDataModule": "distill.data.datamodule",
     "SquadMetric": "distill.metrics.squad",
+    "StagedDataModule": "distill.data.staged",
     "StageSchedule": "distill.callbacks.stages",
     "Student": "distill.models.student",
     "TeacherCache": "distill.teaching.teachers",

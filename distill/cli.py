@@ -35,6 +35,7 @@ from distill.export.trainer import ExportTrainer
 from distill.models.loading import EMBEDDED, first_line
 from distill.models.student import Student
 from distill.modules.base import TaskModule
+from distill.processor import prepare_processor
 from distill.types import UserError
 
 #: What every run shares unless its configuration says otherwise.
@@ -140,8 +141,7 @@ class DistillCLI(LightningCLI):
         if trainer_config.get("strategy") == "auto" and _several_processes(trainer_config):
             # Stages leave parts idle: the head in one, the projections in another.
             trainer_config["strategy"] = "ddp_find_unused_parameters_true"
-        # Adam's moments of rarely seen embedding rows decay into denormal numbers, which CPUs handle many times slower.
-        torch.set_flush_denormal(True)
+        prepare_processor()
         return super().instantiate_trainer(**kwargs)
 
     def _parse_ckpt_path(self) -> None:
@@ -158,7 +158,7 @@ class DistillCLI(LightningCLI):
         if logger is not None and not self.trainer.fast_dev_run and not isinstance(logger, CSVLogger):
             raise UserError("trainer.logger: list a CSVLogger first; its folder is where the run's files go")
         if self.subcommand == "fit":
-            settings.schedule.check(list(self.model.objective.terms))
+            settings.schedule.check(list(self.model.objective.terms), list(getattr(self.datamodule, "others", ())))
         checkpoint = settings.get("ckpt_path")
         # An export may take the student from a folder, and checks that itself.
         if checkpoint is None and self.subcommand not in ("fit", "export") and self.model.starts_at_random:
@@ -167,6 +167,13 @@ class DistillCLI(LightningCLI):
             raise UserError(f"--ckpt_path {checkpoint}: there is no such file")
         self.datamodule.check()
         self.model.check(self.datamodule.max_length)
+        if self.subcommand == "fit":
+            for name, stage in settings.schedule.stages.items():
+                if stage.data is not None and self.model.objective.plans(stage.weights)[0].logits:
+                    raise UserError(
+                        f"stage {name!r}: data {stage.data!r} has no labels of the task {self.model.task.name}; "
+                        "weigh losses on layers alone"
+                    )
 
 
 def _several_processes(trainer_config: Mapping[str, Any]) -> bool:

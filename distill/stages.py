@@ -26,6 +26,8 @@ class Stage:
         decay: How the rate falls after warm-up: to 0 linearly or along a cosine, or not at all. Every stage has its own
             warm-up and decay.
         reset_optimizer: Whether the optimizer's moments are forgotten when the stage begins.
+        data: What the stage trains on, where the data module holds several kinds; the task's own when left out. Its
+            length is then given in steps, since epochs are those of the task's data.
         balance: Scale the terms to equal size by their mean over this many first steps, so that weights are shares of
             the objective whatever the terms' units; raw values are summed when left out.
     """
@@ -38,6 +40,7 @@ class Stage:
     warmup: float = 0.1
     decay: Literal["linear", "cosine", "constant"] = "linear"
     reset_optimizer: bool = True
+    data: str | None = None
     balance: int | None = None
 
     def validate(self, name: str) -> None:
@@ -52,6 +55,8 @@ class Stage:
         length = self.epochs if self.epochs is not None else self.steps
         if length is None or not 0 < length < math.inf:
             raise UserError(f"{where}: its length must be more than 0, not {length}")
+        if self.data is not None and self.steps is None:
+            raise UserError(f"{where}: give its length as steps, since epochs are those of the task's data")
         if not self.temperature > 0:
             raise UserError(f"{where}: temperature must be more than 0, not {self.temperature}")
         if not self.learning_rate > 0:
@@ -132,6 +137,7 @@ class StagePlan:
                 "learning_rate": stage.learning_rate,
                 "warmup": stage.warmup,
                 "decay": stage.decay,
+                "data": stage.data,
                 "balance": stage.balance,
             }
             for (name, stage), start, length in zip(self.stages.items(), starts, self.lengths, strict=False)

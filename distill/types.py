@@ -69,7 +69,8 @@ class Batch:
     Attributes:
         inputs: What the encoder takes, each (B, S): ``input_ids``, ``attention_mask`` (1 for real tokens) and
             ``token_type_ids`` where the tokenizer makes them.
-        labels: What the label loss takes; for question answering ``start_positions`` and ``end_positions``, each (B,).
+        labels: What the label loss takes; for question answering ``start_positions`` and ``end_positions``, each (B,),
+            for masked-language modelling ``token_ids``, (B, S), -100 where nothing was hidden.
         window_ids: (B,) identifiers of the windows, for looking things up; they stay on the CPU.
         windows: The windows themselves, for decoding; empty in training batches.
     """
@@ -160,7 +161,7 @@ class Recording:
     """What was kept of one forward pass under a :class:`RecordingPlan`.
 
     Attributes:
-        logits: The head's output; for question answering (B, S, 2), start and end.
+        logits: The head's output; for question answering (B, S, 2), start and end; see each task's ``logits``.
         hidden_states: State index to (B, S, D).
         attentions: Layer index to the layer's queries, keys and values.
     """

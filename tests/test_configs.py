@@ -17,12 +17,13 @@ def run(command: str, *arguments: str) -> None:
     main([command, *arguments])
 
 
-def tiny(teacher_folder, file, tmp_path, model: str, data: str = "SquadDataModule") -> list[str]:
+def tiny(teacher_folder, file, tmp_path, model: str, data: str = "SquadDataModule", place: str = "data") -> list[str]:
     """Return the command-line arguments that shrink a configuration to tiny models and data."""
-    lengths = {
-        "SquadDataModule": ["--data.max_length=64", "--data.doc_stride=8", "--data.max_question_length=24"],
-        "TextDataModule": ["--data.block_length=32", "--data.deduplicate=false"],
+    settings = {
+        "SquadDataModule": {"max_length": 64, "doc_stride": 8, "max_question_length": 24},
+        "TextDataModule": {"block_length": 32, "deduplicate": "false"},
     }[data.split(".")[-1]]
+    files = {"train_files": f"[{file}]", "validation_files": f"[{file}]", "cache_dir": tmp_path / "cache"}
     if model.endswith("DistillationModule"):
         sizes = {"num_layers": 2, "hidden_size": 8, "num_heads": 2, "intermediate_size": 16}
         models = [f"--model.teacher={teacher_folder}", f"--model.student={sizes}"]
@@ -31,10 +32,7 @@ def tiny(teacher_folder, file, tmp_path, model: str, data: str = "SquadDataModul
         models = [f"--model.tokenizer={teacher_folder}", f"--model.architecture={ {'model_type': 'roberta', **sizes} }"]
     return [
         *models,
-        f"--data.train_files=[{file}]",
-        f"--data.validation_files=[{file}]",
-        *lengths,
-        f"--data.cache_dir={tmp_path / 'cache'}",
+        *(f"--{place}.{name}={value}" for name, value in {**settings, **files}.items()),
         *("--benchmark.lengths=[32]", "--benchmark.rounds=2", "--benchmark.warmup=0", "--throughput.peak_size=16"),
         *("--trainer.accelerator=cpu", "--trainer.enable_progress_bar=false"),
     ]
@@ -47,15 +45,26 @@ def shrink(teacher_folder, backbone_folder, squad_file, text_file, tmp_path):
     def arguments(path: Path) -> list[str]:
         config = yaml.safe_load(path.read_text(encoding="utf-8"))
         model, data = config["model"]["class_path"], config["data"]["class_path"]
-        is_text = data == "distill.TextDataModule"
-        folder, file = (backbone_folder, text_file) if is_text else (teacher_folder, squad_file)
-        return tiny(folder, file, tmp_path, model, data)
+        if data == "distill.TextDataModule":
+            return tiny(backbone_folder, text_file, tmp_path, model, data)
+        if data == "distill.SquadDataModule":
+            return tiny(teacher_folder, squad_file, tmp_path, model, data)
+        main = tiny(teacher_folder, squad_file, tmp_path, model, place="data.main")
+        text = {"train_files": [str(text_file)], "block_length": 32, "cache_dir": str(tmp_path / "cache")}
+        others = {"text": {"class_path": "distill.TextDataModule", "init_args": text}}
+        return [*main, f"--data.others={others}"]
 
     return arguments
 
 
 def test_there_are_configurations():
-    assert {path.name for path in RUNS} >= {"distill.yaml", "general.yaml", "pretrain.yaml", "teacher.yaml"}
+    assert {path.name for path in RUNS} >= {
+        "chain.yaml",
+        "distill.yaml",
+        "general.yaml",
+        "pretrain.yaml",
+        "teacher.yaml",
+    }
     assert OVERLAYS
 
 

@@ -15,9 +15,10 @@ from distill.reporting.files import run_folder
 class SaveStudent(L.Callback):
     """Writes the result of a fit into ``student/`` of the run's folder: configuration, safetensors, tokenizer.
 
-    The folder loads with ``AutoModelForQuestionAnswering`` and ``AutoTokenizer`` and holds neither teacher nor
-    projections. Placed after :class:`~distill.callbacks.report.Report`, it holds the best weights. What the student
-    took over from its teacher, if it did, is told tensor by tensor in ``inheritance.json`` beside them.
+    The folder loads with the task's ``AutoModel`` class (``AutoModelForQuestionAnswering``, ``AutoModelForMaskedLM``)
+    and ``AutoTokenizer`` and holds neither teacher nor projections; a run of another task may start from it, with a new
+    head. Placed after :class:`~distill.callbacks.report.Report`, it holds the best weights. What the student took over
+    from its teacher, if it did, is told tensor by tensor in ``inheritance.json`` beside them.
 
     Args:
         dtype: Precision of the written weights.

@@ -9,6 +9,7 @@ from typing import Any
 import lightning as L
 from lightning.pytorch.utilities import rank_zero_info
 
+from distill.data.staged import StagedLoader, segments
 from distill.losses.objective import check_weights
 from distill.stages import Stage, StagePlan
 from distill.types import UserError
@@ -33,11 +34,16 @@ class StageSchedule(L.Callback):
         for name, stage in self.stages.items():
             stage.validate(name)
 
-    def check(self, terms: Collection[str]) -> None:
-        """Check that there is something to run and that it names only known terms.
+    def check(self, terms: Collection[str], data: Collection[str] = ()) -> None:
+        """Check that there is something to run and that it names only known terms and known data.
+
+        Args:
+            terms: The losses that stages may weight.
+            data: The data that stages may name.
 
         Raises:
-            UserError: If there is no stage, a stage weights a term that the module lacks, or trains nothing.
+            UserError: If there is no stage, a stage weights a term that the module lacks, trains nothing, or names data
+                that there is not.
         """
         if not self.stages:
             raise UserError("schedule.stages: at least one stage is needed to fit")
@@ -46,11 +52,17 @@ class StageSchedule(L.Callback):
                 check_weights(terms, stage.weights)
             except UserError as error:
                 raise UserError(f"stage {name!r}: {error}") from error
+            if stage.data is not None and stage.data not in data:
+                known = f"choose among {', '.join(data)}" if data else "give a StagedDataModule that holds it"
+                raise UserError(f"stage {name!r}: there is no data {stage.data!r}; {known}")
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Lay the stages out in steps and bound the run by them."""
         steps_per_epoch = math.ceil(trainer.num_training_batches / trainer.accumulate_grad_batches)
         self.plan = StagePlan(self.stages, steps_per_epoch)
+        loader = trainer.train_dataloader
+        if isinstance(loader, StagedLoader):
+            loader.segments = segments(self.plan, len(loader), trainer.accumulate_grad_batches)
         fit_loop, epoch_loop = trainer.fit_loop, trainer.fit_loop.epoch_loop
         if epoch_loop.max_steps == -1 or epoch_loop.max_steps > self.plan.total_steps:
             epoch_loop.max_steps = self.plan.total_steps

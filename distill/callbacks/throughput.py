@@ -17,13 +17,14 @@ from distill.types import Batch, UserError
 class Throughput(L.Callback):
     """Logs real tokens per second and the share of the device's matrix peak, and gives their means to the report.
 
-    Timed are training steps alone, from ``on_train_batch_start`` to ``on_train_batch_end``: forward, backward and
-    optimizer, without loading data, validating or saving. As often as the Trainer logs, over the steps since:
+    Timed are training steps alone, from the student's forward pass to ``on_train_batch_end``: forward, backward and
+    optimizer, without loading data, preparing a stage, validating or saving. As often as the Trainer logs, over the
+    steps since:
 
     - ``throughput/tokens_per_second``: real tokens, of all processes together.
     - ``throughput/model_flops_per_second``: what the models need, not what kernels do: for the student's forward and
-      backward passes ``6 P tokens + 6 P_head head_tokens + 12 L D n^2``, and a third of that for a teacher that ran;
-      see :meth:`~distill.reporting.throughput.ModelSize.forward_flops`. Learned parts of losses are left out.
+      backward passes ``6 P tokens + 6 P_head head_tokens + 12 L D n^2``, and a third of that for the first teacher
+      where it ran; see :meth:`~distill.reporting.throughput.ModelSize.forward_flops`. What losses compute is left out.
     - ``throughput/peak_share``: that over the measured peak of all devices.
 
     The peak is the fastest product of two square matrices on the run's device, in the run's precision, measured for a
@@ -53,10 +54,14 @@ class Throughput(L.Callback):
         self._counts = torch.zeros(3, dtype=torch.float64)
         self._clock = StepClock(torch.device("cpu"))
         self._stage: str | None = None
+        self._in_step = False
         self._teacher_ran = False
 
     def on_train_start(self, trainer: L.Trainer, pl_module: Any) -> None:
-        """Measure the peak, and watch whether the teacher runs: a stage may do without, or read what it said before."""
+        """Measure the peak, and watch when the student starts and whether the teacher runs.
+
+        A teacher may not be needed, or what it said may be stored.
+        """
         device = pl_module.device
         if not trainer.fast_dev_run:
             dtype = matrix_dtype(str(trainer.precision), device)
@@ -67,23 +72,23 @@ class Throughput(L.Callback):
         self._counts = self._counts.to(device)
         self._clock = StepClock(device)
         self._sizes = {name: ModelSize.of(model) for name, model in _models(pl_module).items()}
-        self._hook: RemovableHandle | None = None
+        self._hooks: list[RemovableHandle] = [pl_module.student.register_forward_pre_hook(self._begin_step)]
         if pl_module.teacher is not None:
-            self._hook = pl_module.teacher.register_forward_hook(self._note_teacher)
+            self._hooks.append(pl_module.teacher.register_forward_hook(self._note_teacher))
 
     def on_train_batch_start(self, trainer: L.Trainer, pl_module: Any, batch: Batch, batch_idx: int) -> None:
-        """Start the clock; settle an earlier stage first."""
+        """Settle an earlier stage."""
         if pl_module.active_stage.name != self._stage:
             self._settle()
             self._stage = pl_module.active_stage.name
         self._teacher_ran = False
-        self._clock.start()
 
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: Any, outputs: Any, batch: Batch, batch_idx: int
     ) -> None:
         """Stop the clock and count; log as often as the Trainer does."""
         self._clock.stop()
+        self._in_step = False
         lengths = batch.attention_mask.sum(-1)
         head_tokens = pl_module.task.num_head_tokens(batch)
         student_plan, teacher_plan = pl_module.objective.plans(pl_module.active_stage.stage.weights)
@@ -99,8 +104,8 @@ class Throughput(L.Callback):
 
     def on_train_end(self, trainer: L.Trainer, pl_module: Any) -> None:
         """Make the report's section."""
-        if self._hook is not None:
-            self._hook.remove()
+        for hook in self._hooks:
+            hook.remove()
         self._settle()
         stages = {name: self._over_processes(trainer, totals) for name, totals in self.totals.items()}
         self.result = {
@@ -148,6 +153,12 @@ class Throughput(L.Callback):
             "seconds": totals.seconds / self._num_processes,
             **totals.rates(self._num_processes, self._peak),
         }
+
+    def _begin_step(self, student: Any, inputs: Any) -> None:
+        # Not in on_train_batch_start: there the module may prepare a stage for minutes.
+        if student.training and not self._in_step:
+            self._in_step = True
+            self._clock.start()
 
     def _note_teacher(self, *_: Any) -> None:
         self._teacher_ran = True

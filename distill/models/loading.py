@@ -94,7 +94,7 @@ def load_frozen(task: Task, source: str, dtype: str = "float32") -> PreTrainedMo
     if missing:
         raise UserError(
             f"teacher {source}: it has no weights for {', '.join(missing[:3])}; is its {task.name} head missing? "
-            "fine-tune it first, see configs/teacher.yaml"
+            "train it first, see configs/teacher.yaml and configs/pretrain.yaml"
         )
     return freeze(model)
 

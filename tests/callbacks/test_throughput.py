@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -133,8 +134,36 @@ def test_trial_run_measures_no_peak(fit, monkeypatch):
     assert "peak_share" not in throughput.result["total"]
 
 
-def test_the_teacher_is_left_without_a_hook(fit):
-    assert not fit(Throughput(peak_size=16)).teacher._forward_hooks
+def test_models_are_left_without_hooks(fit):
+    module = fit(Throughput(peak_size=16))
+    assert not module.teacher._forward_hooks
+    assert not module.student._forward_pre_hooks
+
+
+def test_preparing_a_stage_loading_and_validating_are_not_timed(fit, monkeypatch):
+    """Time stands still but for one second in every step of the student and an hour everywhere else."""
+    now = [0.0]
+
+    class Watched(Throughput):
+        def on_train_batch_start(self, trainer, pl_module, batch, batch_idx) -> None:
+            super().on_train_batch_start(trainer, pl_module, batch, batch_idx)
+            now[0] += 3600.0
+
+        def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx) -> None:
+            now[0] += 1.0
+            super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
+            now[0] += 3600.0
+
+        def on_validation_start(self, trainer, pl_module) -> None:
+            now[0] += 3600.0
+
+    monkeypatch.setattr("distill.callbacks.throughput.matrix_peak", lambda *_: 1e9)
+    monkeypatch.setattr("distill.reporting.throughput.time", SimpleNamespace(perf_counter=lambda: now[0]))
+    throughput = Watched()
+    fit(throughput)
+    assert {name: line["seconds"] for name, line in throughput.result["stages"].items()} == {
+        "labels": 2.0, "hidden": 3.0, "logits": 1.0
+    }  # fmt: skip
 
 
 def test_report_is_listed_behind(tmp_path):

@@ -1,7 +1,6 @@
 """Masked-language modelling: hidden words of plain text, guessed from what stands around them."""
 
 from distill.tasks.masked_language.evaluation import MaskedLanguageEvaluation
-from distill.tasks.masked_language.head import NOT_MASKED
 from distill.tasks.masked_language.task import MaskedLanguage
 
-__all__ = ["NOT_MASKED", "MaskedLanguage", "MaskedLanguageEvaluation"]
+__all__ = ["MaskedLanguage", "MaskedLanguageEvaluation"]

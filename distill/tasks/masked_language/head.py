@@ -10,10 +10,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import PreTrainedModel
 
+from distill.text.masking import IGNORED
 from distill.types import Batch
-
-#: The label of a place where nothing was hidden.
-NOT_MASKED = -100
 
 #: The number of computed places is rounded up to a multiple of this: every new shape costs memory in low-precision CPU
 #: kernels, and the number of hidden tokens differs from batch to batch.
@@ -26,7 +24,7 @@ _HEAD_NAMES = ("lm_head", "cls", "generator_predictions", "vocab_transform", "pr
 
 def masked_positions(batch: Batch) -> Tensor:
     """Return where tokens were hidden, (N,) int64 ascending: place s of block b is ``b * S + s``."""
-    return batch.labels["token_ids"].flatten().ne(NOT_MASKED).nonzero().squeeze(1)
+    return batch.labels["token_ids"].flatten().ne(IGNORED).nonzero().squeeze(1)
 
 
 def masked_rows(logits: Tensor, batch: Batch) -> Tensor:

@@ -12,14 +12,15 @@ from transformers import AutoModelForMaskedLM, PreTrainedModel
 
 from distill.tasks.base import Score, Task
 from distill.tasks.masked_language.evaluation import MaskedLanguageEvaluation
-from distill.tasks.masked_language.head import NOT_MASKED, head_at, masked_positions, masked_rows
+from distill.tasks.masked_language.head import head_at, masked_positions, masked_rows
+from distill.text.masking import IGNORED
 from distill.types import Batch
 
 
 class MaskedLanguage(Task):
     """Plain text with hidden tokens: the head scores every piece of the vocabulary (V) at each hidden place.
 
-    ``batch.labels["token_ids"]``, (B, S), holds the id of each hidden token and ``NOT_MASKED`` wherever nothing was
+    ``batch.labels["token_ids"]``, (B, S), holds the id of each hidden token and ``IGNORED`` wherever nothing was
     hidden. The head is computed at the hidden places alone where the model family is known (BERT, RoBERTa, XLM-R,
     CamemBERT, ELECTRA, DistilBERT, ALBERT), since over all places it would cost as much as a small encoder.
     """
@@ -49,7 +50,7 @@ class MaskedLanguage(Task):
 
     def num_head_tokens(self, batch: Batch) -> Tensor:
         """Return how many tokens are hidden, () int64."""
-        return batch.labels["token_ids"].ne(NOT_MASKED).sum()
+        return batch.labels["token_ids"].ne(IGNORED).sum()
 
     def logits(self, output: Any) -> Tensor:
         """Return the head's scores: (M, V) within :meth:`focus`, (B, S, V) without it or for an unknown family."""
