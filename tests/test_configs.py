@@ -40,6 +40,21 @@ def tiny(teacher_folder, file, tmp_path, model: str, data: str = "SquadDataModul
     ]
 
 
+#: What else does not fit a teacher of four layers and a student of two.
+EXTRAS = {
+    "spanish_tinyroberta": ["--model.layer_map={attention: [1, 3], hidden: [0, 2, 4]}"],
+    "distilbert_qa": [
+        "--model.layer_map=[0, 3]",
+        "--model.student.hidden_size=16",
+        "--model.student.intermediate_size=32",
+    ],
+    "minilm": [
+        f"--model.losses.relations.init_args.{setting}"
+        for setting in ("num_relation_heads=4", "student_layer=1", "teacher_layer=2")
+    ],
+}
+
+
 @pytest.fixture
 def shrink(teacher_folder, backbone_folder, squad_file, text_file, tmp_path):
     """Return the arguments that shrink the configuration in a file."""
@@ -49,7 +64,7 @@ def shrink(teacher_folder, backbone_folder, squad_file, text_file, tmp_path):
         model, data = config["model"]["class_path"], config["data"]["class_path"]
         is_text = data == "distill.TextDataModule"
         folder, file = (backbone_folder, text_file) if is_text else (teacher_folder, squad_file)
-        return tiny(folder, file, tmp_path, model, data)
+        return [*tiny(folder, file, tmp_path, model, data), *EXTRAS.get(path.stem, [])]
 
     return arguments
 
