@@ -38,6 +38,21 @@ def tiny(teacher_folder, file, tmp_path, model: str, data: str = "SquadDataModul
     ]
 
 
+#: What else does not fit a teacher of four layers and a student of two.
+EXTRAS = {
+    "spanish_tinyroberta": ["--model.layer_map={attention: [1, 3], hidden: [0, 2, 4]}"],
+    "distilbert_qa": [
+        "--model.layer_map=[0, 3]",
+        "--model.student.hidden_size=16",
+        "--model.student.intermediate_size=32",
+    ],
+    "minilm": [
+        f"--model.losses.relations.init_args.{setting}"
+        for setting in ("num_relation_heads=4", "student_layer=1", "teacher_layer=2")
+    ],
+}
+
+
 @pytest.fixture
 def shrink(teacher_folder, backbone_folder, squad_file, text_file, tmp_path):
     """Return the arguments that shrink the configuration in a file."""
@@ -45,10 +60,10 @@ def shrink(teacher_folder, backbone_folder, squad_file, text_file, tmp_path):
     def arguments(path: Path) -> list[str]:
         config = yaml.safe_load(path.read_text(encoding="utf-8"))
         model, data = config["model"]["class_path"], config["data"]["class_path"]
-        if data == "distill.TextDataModule":
-            return tiny(backbone_folder, text_file, tmp_path, model, data)
-        if data == "distill.SquadDataModule":
-            return tiny(teacher_folder, squad_file, tmp_path, model, data)
+        if data in ("distill.TextDataModule", "distill.SquadDataModule"):
+            is_text = data == "distill.TextDataModule"
+            folder, file = (backbone_folder, text_file) if is_text else (teacher_folder, squad_file)
+            return [*tiny(folder, file, tmp_path, model, data), *EXTRAS.get(path.stem, [])]
         main = tiny(teacher_folder, squad_file, tmp_path, model, place="data.main")
         text = {"train_files": [str(text_file)], "block_length": 32, "cache_dir": str(tmp_path / "cache")}
         others = {"text": {"class_path": "distill.TextDataModule", "init_args": text}}
