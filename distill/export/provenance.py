@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from distill.models.loading import EMBEDDED
-from distill.models.student import MIMETIC, RANDOM
+from distill.models.student import RANDOM, Student
 from distill.types import UserError
 
 #: The licence of what the package carries, data and teacher alike.
@@ -81,8 +81,8 @@ def _run_folder(source: Path) -> Path | None:
 def _known_license(config: str | None) -> str:
     settings = yaml.safe_load(config) or {} if config else {}
     model, data = _model_arguments(settings), (settings.get("data") or {}).get("init_args") or {}
-    origins = {*_teachers(settings), model.get("model"), (model.get("student") or {}).get("init")}
-    origins -= {None, RANDOM, MIMETIC}
+    student = Student(init=(model.get("student") or {}).get("init") or RANDOM)
+    origins = {*_teachers(settings), model.get("model"), student.folder} - {None}
     has_own_files = any(data.get(f"{split}_files") for split in ("train", "validation"))
     is_embedded = origins <= {EMBEDDED} and data.get("dataset") == EMBEDDED and not has_own_files
     return EMBEDDED_LICENSE if is_embedded else UNKNOWN_LICENSE

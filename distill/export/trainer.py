@@ -7,6 +7,7 @@ from pathlib import Path
 from pickle import UnpicklingError
 
 import lightning as L
+import torch
 from lightning.pytorch.utilities import rank_zero_info
 from rich.console import Console
 from transformers import PreTrainedModel
@@ -23,7 +24,7 @@ from distill.export.hub import check_repository, push_folder
 from distill.export.provenance import find_provenance
 from distill.export.table import export_table
 from distill.files import new_folder, write_json, write_text
-from distill.models.loading import check_length, check_same_tokenizer, load_model, load_tokenizer, max_positions
+from distill.models.loading import check_length, check_vocabulary, load_model, load_tokenizer, max_positions
 from distill.modules.base import TaskModule
 from distill.tasks.question_answering.task import QuestionAnswering
 from distill.types import UserError
@@ -62,7 +63,7 @@ class ExportTrainer(L.Trainer):
             datamodule: Gives the tokenizer and the validation part.
             output: Folder to write; it appears when everything in it is written and checked.
             ckpt_path: Checkpoint of a run to take the student's weights from.
-            student: Folder to take the student from instead, such as ``student/`` of a run.
+            student: Folder to take the student and its tokenizer from instead, such as ``student/`` of a run.
             formats: What to write beside the float32 weights for transformers: onnx, int8, bf16.
             overwrite: Whether an earlier export in ``output`` is replaced.
             license: The student's licence by its Hugging Face name, such as cc-by-4.0.
@@ -85,12 +86,17 @@ class ExportTrainer(L.Trainer):
             import_onnx()
         if push_to_hub is not None:
             check_repository(push_to_hub)
+        if student is not None:
+            # Its own, which may have fewer pieces than the teacher's.
+            datamodule.tokenizer, datamodule.vocabulary = load_tokenizer(student), "full"
+            datamodule.check()
+        datamodule.setup("validate")
         weights = self._load_student(model, datamodule, ckpt_path, student)
         check_length(datamodule.max_length, weights.config, "student")
+        check_vocabulary(datamodule.tokenizer, weights.config, "student")
         benchmark = self._benchmark(weights)
         source = ckpt_path or student
         provenance = find_provenance(Path(source) if source else None, self.resolved_config, license)
-        datamodule.setup("validate")
         with new_folder(target, replace=overwrite) as unfinished:
             evaluation_set = datamodule.val_dataloader()
             result = export_student(weights, datamodule.tokenizer, task, evaluation_set, benchmark, unfinished, names)
@@ -107,16 +113,16 @@ class ExportTrainer(L.Trainer):
         self, model: TaskModule, datamodule: SquadDataModule, ckpt_path: str | None, student: str | None
     ) -> PreTrainedModel:
         if student is not None:
-            check_same_tokenizer(load_tokenizer(student), datamodule.tokenizer)
             weights, missing = load_model(model.task, student, "student")
             if missing:
                 raise UserError(f"--student {student}: it has no weights for {', '.join(missing[:3])}")
             return weights
-        # A module whose trainer is not fitting loads no teacher.
-        model.trainer = self
+        # A module whose trainer is not fitting loads no teacher; a trimmed vocabulary is that of the trainer's data.
+        model.trainer, self.datamodule = self, datamodule
         model.configure_model()
         if ckpt_path is not None:
             try:
+                model.on_load_checkpoint(torch.load(ckpt_path, map_location="cpu", weights_only=True, mmap=True))
                 model.load_student_weights(ckpt_path)
             except (OSError, EOFError, KeyError, RuntimeError, UnpicklingError) as error:
                 raise UserError(

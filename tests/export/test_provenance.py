@@ -52,6 +52,7 @@ def test_broken_report_is_named(run):
         (None, "unknown"),
         (config(teacher="embedded", student={"init": "mimetic"}), "apache-2.0"),
         (config(teacher="embedded"), "apache-2.0"),
+        (config(teacher="embedded", student={"init": "inherited"}), "apache-2.0"),
         (config(model="embedded"), "apache-2.0"),
         (config(teacher="org/large"), "unknown"),
         (config(teacher="embedded", student={"init": "org/base"}), "unknown"),

@@ -13,6 +13,7 @@ from transformers import AutoModelForQuestionAnswering, AutoTokenizer, RobertaFo
 
 from distill.cli import main
 from distill.export.runtime import OnnxModel
+from tests.conftest import squad_document
 from tests.test_cli import DISTILL
 from tests.test_configs import CONFIGS, tiny
 
@@ -219,15 +220,23 @@ def test_failure_midway_leaves_nothing_behind(export, monkeypatch, tmp_path):
     assert set(tmp_path.iterdir()) - before <= {tmp_path / "cache"}
 
 
-def test_student_with_another_tokenizer_is_refused(export, tmp_path, teacher_config, capsys):
-    from distill.models.tokenizer import train_tokenizer
-
-    folder = tmp_path / "other"
-    RobertaForQuestionAnswering(teacher_config).save_pretrained(folder)
-    train_tokenizer(["otro texto " * 20, "con otras palabras " * 20], vocab_size=290).save_pretrained(folder)
-    code, line = fails([*export, f"--student={folder}"], capsys)
-    assert code == 1
-    assert "different tokenizers" in line
+@pytest.mark.parametrize("source", ["--ckpt_path=checkpoints/last.ckpt", "--student=student"])
+def test_student_with_fewer_pieces_than_its_teacher_keeps_them(arguments, tmp_path, source):
+    few = tmp_path / "few.json"
+    few.write_text(json.dumps(squad_document(1)), encoding="utf-8")
+    sizes = "num_layers: 2, hidden_size: 8, num_heads: 2, intermediate_size: 16"
+    trimmed = [f"--data.train_files=[{few}]", f"--model.student={{{sizes}, vocabulary: trimmed}}"]
+    main(["fit", *arguments, *trimmed, "--trainer.max_steps=1"])
+    run = tmp_path / "lightning_logs" / "distill" / "version_0"
+    option, _, place = source.partition("=")
+    main(["export", f"--config={run / 'config.yaml'}", f"{option}={run / place}", "--output=out", "--formats=[]"])
+    student = AutoModelForQuestionAnswering.from_pretrained("out")
+    assert len(AutoTokenizer.from_pretrained("out")) == student.config.vocab_size < 300
+    saved = AutoModelForQuestionAnswering.from_pretrained(run / "student").state_dict()
+    assert all(torch.equal(saved[name], tensor) for name, tensor in student.state_dict().items())
+    exported = json.loads(Path("out/export.json").read_text(encoding="utf-8"))["formats"]["torch"]
+    reported = json.loads((run / "report.json").read_text(encoding="utf-8"))["student"]
+    assert exported["scores"]["num_questions"] == reported["scores"]["num_questions"]
 
 
 def test_push_uploads_the_finished_folder(export, monkeypatch):
