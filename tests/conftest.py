@@ -8,12 +8,17 @@ from pathlib import Path
 
 os.environ.update(HF_HUB_OFFLINE="1", WANDB_MODE="offline", TOKENIZERS_PARALLELISM="false", WANDB_SILENT="true")
 
+import hypothesis
 import pytest
 import torch
 import wandb
 from transformers import PreTrainedTokenizerFast, RobertaConfig, RobertaForMaskedLM, RobertaForQuestionAnswering
 
 from distill.models.tokenizer import train_tokenizer
+
+# How long an example takes says how busy the machine is, not whether the code is right.
+hypothesis.settings.register_profile("untimed", deadline=None)
+hypothesis.settings.load_profile("untimed")
 
 #: Third-party sets for the tests that measure on real data; those skip where it is absent.
 REAL_DATA = Path(__file__).parents[2] / "shared" / "data"

@@ -124,7 +124,7 @@ WORDS = st.lists(
 ).map(" ".join)
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(texts=st.lists(WORDS, min_size=1, max_size=4), other=WORDS)
 @pytest.mark.parametrize("kind", list(KINDS))
 def test_any_texts_are_cut_as_before_and_any_other_text_is_cut(kind, texts, other, tokenizers):

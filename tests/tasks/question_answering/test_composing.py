@@ -36,7 +36,7 @@ def test_characters_keep_their_origin(text, expected, spans):
     assert list(zip(composed.starts, composed.ends, strict=True)) == spans
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(AWKWARD, st.sampled_from(["NFC", "NFD", None]))
 def test_composed_text_is_nfc_and_maps_back(text, form):
     text = unicodedata.normalize(form, text) if form else text
@@ -53,7 +53,7 @@ def test_composed_text_is_nfc_and_maps_back(text, form):
     assert place == len(text)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(AWKWARD, st.data())
 def test_spans_map_to_text_that_composes_to_them(text, data):
     text = unicodedata.normalize("NFD", text)
