@@ -135,7 +135,7 @@ def frame(
     labels_width = max((text_width(label) + 2 for label in right_labels), default=0.0)
     right = width - LABEL_GAP - min(labels_width, MAX_LABEL_SHARE * width)
     x = Scale(x_axis.low, x_axis.high, left, right, x_axis.is_log)
-    x_ticks = list(x_axis.ticks if x_axis.ticks is not None else x.ticks(max(3, round((right - left) / 70))))
+    x_ticks = list(x_axis.ticks if x_axis.ticks is not None else x.ticks(max(4, round((right - left) / 70))))
     elements = [text(shorten(y_axis.label, width), 0.0, FONT_SIZE, class_="axis-label")]
     for tick in y_ticks:
         elements += [

@@ -8,7 +8,7 @@ from pathlib import Path
 from distill.files import write_text
 from distill.reporting.charts.markup import Element, element, to_markup
 from distill.reporting.page.curves import loss_figures, score_figures
-from distill.reporting.page.errors import agreement_figure, breakdown_figures, examples
+from distill.reporting.page.errors import agreement_figure, breakdown_figures, examples, examples_title
 from distill.reporting.page.facts import comparison, origin, tiles
 from distill.reporting.page.html import grid, section
 from distill.reporting.page.speed import format_table, latency_figures, pareto_figure
@@ -42,7 +42,7 @@ def run_page(run: Run) -> Element:
         "scores over time": section("Scores over time", grid(score_figures(run), "figures")),
         "loss over time": section("Training", grid(loss_figures(run), "figures")),
         "scores of groups": section("Errors", grid([*breakdown_figures(run), agreement_figure(run)], "figures")),
-        "differing answers": section("Where the student differs", grid(examples(run), "cards")),
+        "differing answers": section(examples_title(run), grid(examples(run), "cards")),
         "how it was made": section("How it was made", *origin(run)),
     }
     missing = [name for name, part in parts.items() if part is None]

@@ -52,15 +52,27 @@ def agreement_figure(run: Run) -> Element | None:
     return figure(title, share_chart(title, shares), "Right: an exact match with a reference answer.")
 
 
+def examples_title(run: Run) -> str:
+    """Return what the examples have in common."""
+    return "Where the student differs" if _has_teacher(run) else "Where the student errs"
+
+
 def examples(run: Run) -> list[Element]:
-    """Return sample items whose answer differs: from the teacher's, or without a teacher from the reference."""
-    has_teacher = any("teacher" in row for row in run.samples)
+    """Return sample items whose answer differs: from the teacher's, or without a teacher from every reference."""
     differing = [
         row
         for row in run.samples
-        if (row["student"] != row["teacher"] if has_teacher else row["student"] not in row["reference"].split(" | "))
+        if (
+            row["student"] != row["teacher"]
+            if _has_teacher(run)
+            else row["student"] not in row["reference"].split(" | ")
+        )
     ]
     return [_example(run, row) for row in differing]
+
+
+def _has_teacher(run: Run) -> bool:
+    return any("teacher" in row for row in run.samples)
 
 
 def _error_table(groups: Sequence[Mapping[str, Any]]) -> Element:

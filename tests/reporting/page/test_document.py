@@ -8,7 +8,7 @@ import pytest
 
 from distill.reporting.page.__main__ import main
 from distill.reporting.page.document import write_page
-from tests.reporting.runs import EXPORT, metrics, report, write_run
+from tests.reporting.runs import EXPORT, SAMPLES, metrics, report, write_run
 
 AGREEMENT = "Agreement of student and teacher"
 LATENCY = "Latency, batch 1"
@@ -69,6 +69,13 @@ def test_examples_are_those_that_differ_with_the_reference_marked(tmp_path):
     assert next(cards[0].iter("mark")).text == "Cádiz"
     assert "F1 12" in " ".join(cards[0].itertext())
     assert "no answer" in " ".join(cards[1].itertext())
+
+
+def test_without_a_teacher_the_examples_are_the_errors(tmp_path):
+    samples = [{name: text for name, text in row.items() if name != "teacher"} for row in SAMPLES]
+    _, page = parse(write_run(tmp_path, report=report(with_teacher=False), samples=samples))
+    assert "Where the student errs" in words(page)
+    assert [card.find("h3").text for card in page.iter("article")] == [row["question"] for row in SAMPLES[::2]]
 
 
 @pytest.mark.parametrize(
