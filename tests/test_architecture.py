@@ -18,6 +18,7 @@ LAYERS = [
     {"data", "teaching", "loggers"},
     {"modules", "callbacks"},
     {"export"},
+    {"answering"},
     {"cli", "sweeps"},
 ]
 
