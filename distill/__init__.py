@@ -35,6 +35,7 @@ _PUBLIC = {
     "WandbDashboard": "distill.callbacks.dashboard",
     "WandbRun": "distill.loggers",
     "WholeWordMasking": "distill.text.masking",
+    "pipeline": "distill.answering.pipeline",
 }
 
 __all__ = ["__version__", *_PUBLIC]
