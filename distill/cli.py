@@ -66,6 +66,7 @@ CALLBACKS: dict[str, type[L.Callback]] = {
 #: Commands that need no Trainer: each is a function whose arguments are the options, imported when it is called.
 TOOLS: dict[str, str] = {
     "answer": "distill.answering.command",
+    "demo": "distill.demo.command",
 }
 
 #: Words that Lightning takes in place of a checkpoint's path.

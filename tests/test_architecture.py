@@ -19,6 +19,7 @@ LAYERS = [
     {"modules", "callbacks"},
     {"export"},
     {"answering"},
+    {"demo"},
     {"cli", "sweeps"},
 ]
 
