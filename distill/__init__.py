@@ -17,6 +17,7 @@ _PUBLIC = {
     "LatencyBenchmark": "distill.callbacks.benchmark",
     "MaskedLanguage": "distill.tasks.masked_language.task",
     "MaskedLanguageModule": "distill.modules.single",
+    "QuestionAnswerer": "distill.answering.answerer",
     "QuestionAnswering": "distill.tasks.question_answering.task",
     "QuestionAnsweringModule": "distill.modules.single",
     "Report": "distill.callbacks.report",
@@ -34,6 +35,7 @@ _PUBLIC = {
     "WandbDashboard": "distill.callbacks.dashboard",
     "WandbRun": "distill.loggers",
     "WholeWordMasking": "distill.text.masking",
+    "pipeline": "distill.answering.pipeline",
 }
 
 __all__ = ["__version__", *_PUBLIC]

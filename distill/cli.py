@@ -1,4 +1,4 @@
-"""The command line: ``fit``, ``validate``, ``test``, ``predict`` and ``export`` of a module on data, from YAML."""
+"""The command line: ``fit``, ``validate``, ``test``, ``predict`` and ``export`` of a module on data, and the tools."""
 
 from __future__ import annotations
 
@@ -6,13 +6,15 @@ import logging
 import sys
 import warnings
 from collections.abc import Mapping
+from importlib import import_module
+from inspect import getdoc
 from pathlib import Path
 from typing import Any, NoReturn
 
 import lightning as L
 import torch
 import transformers
-from jsonargparse import Namespace
+from jsonargparse import Namespace, auto_cli
 from lightning.pytorch.callbacks import ProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import CSVLogger
@@ -61,6 +63,12 @@ CALLBACKS: dict[str, type[L.Callback]] = {
 }
 
 
+#: Commands that need no Trainer: each is a function whose arguments are the options, imported when it is called.
+TOOLS: dict[str, str] = {
+    "answer": "distill.answering.command",
+    "demo": "distill.demo.command",
+}
+
 #: Words that Lightning takes in place of a checkpoint's path.
 _CHECKPOINT_WORDS = {"best", "last", "hpc", "registry"}
 
@@ -93,6 +101,7 @@ class DistillCLI(LightningCLI):
             seed_everything_default=42,
             auto_configure_optimizers=False,
             parser_class=_BriefParser,
+            parser_kwargs={"epilog": f"Without a Trainer: {', '.join(TOOLS)}; each has its own --help."},
             args=args,
         )
 
@@ -235,11 +244,28 @@ def _quieten_libraries() -> None:
         warnings.filterwarnings("ignore", message)
 
 
+def _run_tool(name: str, args: list[str]) -> None:
+    """Run a command that needs no Trainer."""
+    function = getattr(import_module(TOOLS[name]), name)
+    auto_cli(
+        function,
+        args=args,
+        as_positional=False,
+        parser_class=_BriefParser,
+        prog=f"{Path(sys.argv[0]).name} {name}",
+        description=(getdoc(function) or "").split("\n\nArgs:")[0],
+    )
+
+
 def main(args: list[str] | None = None) -> None:
     """Run the command line; a mistake in the data ends with one line and exit code 1."""
     _quieten_libraries()
+    command, *rest = (sys.argv[1:] if args is None else args) or [""]
     try:
-        DistillCLI(args)
+        if command in TOOLS:
+            _run_tool(command, rest)
+        else:
+            DistillCLI(args)
     except UserError as error:
         sys.stderr.write(f"error: {error}\n")
         sys.exit(1)

@@ -18,6 +18,8 @@ LAYERS = [
     {"data", "teaching", "loggers"},
     {"modules", "callbacks"},
     {"export"},
+    {"answering"},
+    {"demo"},
     {"cli", "sweeps"},
 ]
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from distill.cli import main
+from distill.cli import TOOLS, main
 
 ROOT = Path(__file__).parents[1]
 
@@ -20,7 +20,8 @@ def commands() -> list[str]:
     return [line for block in blocks for line in block.splitlines() if line.strip()]
 
 
-TRAINING = [line for line in commands() if line.startswith("python train.py")]
+COMMANDS = [line for line in commands() if line.startswith("python train.py")]
+TRAINING = [line for line in COMMANDS if shlex.split(line)[2] not in TOOLS]
 
 
 def test_readme_starts_with_the_two_commands():
@@ -34,6 +35,13 @@ def test_command_parses(line, monkeypatch, capsys):
         main([*shlex.split(line)[2:], "--print_config"])
     assert exit_info.value.code == 0
     assert "class_path: distill.DistillationModule" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("line", [line for line in COMMANDS if line not in TRAINING])
+def test_command_without_a_trainer_parses(line, capsys):
+    with pytest.raises(SystemExit) as exit_info:
+        main([*shlex.split(line)[2:], "--print_config"])
+    assert exit_info.value.code == 0
 
 
 @pytest.mark.slow

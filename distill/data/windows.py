@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -108,11 +108,8 @@ class WindowDataset(Dataset[Batch]):
         self.fingerprint = fingerprint
         self.max_length = max_length
         self.with_windows = with_windows
-        self.pad_to_max_length = pad_to_max_length
         self._table = table.with_format("numpy")
-        self._input_names = [name for name in ("input_ids", "token_type_ids") if name in table.column_names]
-        self._pad_ids = {"input_ids": tokenizer.pad_token_id, "token_type_ids": tokenizer.pad_token_type_id}
-        self._padding_left = tokenizer.padding_side == "left"
+        self._padder = WindowPadder(tokenizer, max_length, pad_to_max_length)
         column = table.data.column("input_ids")
         self.lengths: NDArray[np.int64] = np.concatenate(
             [np.diff(chunk.offsets.to_numpy()) for chunk in column.chunks] or [np.zeros(0, np.int64)]
@@ -125,23 +122,48 @@ class WindowDataset(Dataset[Batch]):
         return len(self._table)
 
     def __getitem__(self, window_ids: list[int]) -> Batch:
-        rows = self._table[window_ids]
-        lengths = self.lengths[window_ids]
-        longest = self.max_length if self.pad_to_max_length else int(lengths.max())
-        width = min(-(-longest // LENGTH_MULTIPLE) * LENGTH_MULTIPLE, self.max_length)
-        inputs = {name: self._pad(rows[name], width, self._pad_ids[name]) for name in self._input_names}
+        return self._padder(self._table[window_ids], window_ids, self.examples if self.with_windows else None)
+
+
+class WindowPadder:
+    """Pads windows into batches, on the side that the tokenizer pads."""
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, max_length: int, pad_to_max_length: bool = False) -> None:
+        """Args: ``max_length`` bounds the padded length, or is it with ``pad_to_max_length``."""
+        self.max_length = max_length
+        self.pad_to_max_length = pad_to_max_length
+        self._pad_ids = {"input_ids": tokenizer.pad_token_id, "token_type_ids": tokenizer.pad_token_type_id}
+        self._padding_left = tokenizer.padding_side == "left"
+
+    def __call__(
+        self, rows: Mapping[str, Sequence[Any]], window_ids: Sequence[int], examples: Sequence[Example] | None
+    ) -> Batch:
+        """Return one batch.
+
+        Args:
+            rows: Columns of ``build_windows``, for the windows of the batch alone.
+            window_ids: Their identifiers.
+            examples: All examples, to give the batch its windows; None for a batch without.
+        """
+        lengths = np.asarray([len(ids) for ids in rows["input_ids"]], dtype=np.int64)
+        width = int(self.widths(lengths).max())
+        inputs = {name: self._pad(rows[name], width, value) for name, value in self._pad_ids.items() if name in rows}
         inputs["attention_mask"] = self._pad([np.ones(n, np.int64) for n in lengths], width, 0)
+        shifts = width - lengths if self._padding_left else np.zeros_like(lengths)
         labels = {
-            f"{name}s": torch.as_tensor(np.asarray(rows[name], dtype=np.int64))
+            f"{name}s": torch.as_tensor(np.asarray(rows[name], dtype=np.int64) + shifts)
             for name in ("start_position", "end_position")
         }
-        if self._padding_left:
-            shift = torch.as_tensor(width - lengths)
-            labels = {name: positions + shift for name, positions in labels.items()}
-        windows = self._windows(window_ids, rows, width) if self.with_windows else []
+        windows = [] if examples is None else self._windows(rows, window_ids, examples, shifts)
         return Batch(inputs, labels, torch.as_tensor(window_ids), windows)
 
-    def _pad(self, rows: Sequence[NDArray[np.int64]], width: int, value: int) -> Tensor:
+    def widths(self, lengths: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return how long windows of some lengths become in a batch of their own."""
+        if self.pad_to_max_length:
+            return np.full_like(lengths, self.max_length)
+        return np.minimum(-(-lengths // LENGTH_MULTIPLE) * LENGTH_MULTIPLE, self.max_length)
+
+    def _pad(self, rows: Sequence[Any], width: int, value: int) -> Tensor:
         padded = np.full((len(rows), width), value, dtype=np.int64)
         for target, row in zip(padded, rows, strict=True):
             if self._padding_left:
@@ -150,19 +172,28 @@ class WindowDataset(Dataset[Batch]):
                 target[: len(row)] = row
         return torch.from_numpy(padded)
 
-    def _windows(self, window_ids: list[int], rows: dict[str, Any], width: int) -> list[Window]:
-        windows = []
-        for i, window_id in enumerate(window_ids):
-            shift = width - int(self.lengths[window_id]) if self._padding_left else 0
-            windows.append(
-                Window(
-                    window_id=int(window_id),
-                    example=self.examples[int(rows["example_index"][i])],
-                    context_token=(int(rows["context_start"][i]) + shift, int(rows["context_end"][i]) + shift),
-                    offsets=list(zip(rows["offset_starts"][i].tolist(), rows["offset_ends"][i].tolist(), strict=True)),
-                )
+    def _windows(
+        self,
+        rows: Mapping[str, Sequence[Any]],
+        window_ids: Sequence[int],
+        examples: Sequence[Example],
+        shifts: NDArray[np.int64],
+    ) -> list[Window]:
+        return [
+            Window(
+                window_id=int(window_id),
+                example=examples[int(rows["example_index"][i])],
+                context_token=(int(rows["context_start"][i] + shifts[i]), int(rows["context_end"][i] + shifts[i])),
+                offsets=list(
+                    zip(
+                        np.asarray(rows["offset_starts"][i], dtype=np.int64).tolist(),
+                        np.asarray(rows["offset_ends"][i], dtype=np.int64).tolist(),
+                        strict=True,
+                    )
+                ),
             )
-        return windows
+            for i, window_id in enumerate(window_ids)
+        ]
 
 
 class _no_progress_bars:  # noqa: N801 - reads as a statement

@@ -127,6 +127,11 @@ def choose_answers(
     return {question_id: _choose(answers, null_threshold, n_best) for question_id, answers in by_question.items()}
 
 
+def prefers_no_answer(null_score: float, score: float, null_threshold: float | None) -> bool:
+    """Whether "no answer" scores more than a span by over the threshold; never with a threshold of None."""
+    return null_threshold is not None and null_score - score > null_threshold
+
+
 def _choose(windows: Sequence[WindowAnswers], null_threshold: float | None, n_best: int) -> ChosenAnswer:
     context = windows[0].example.context
     # Overlapping windows find the same span: it counts once, with its best score.
@@ -139,7 +144,7 @@ def _choose(windows: Sequence[WindowAnswers], null_threshold: float | None, n_be
     candidates = tuple(Candidate(context[start:end], scores[start, end], start, end) for start, end in ranked)
     null_score = min(window.null_score for window in windows)
     score = candidates[0].score if candidates else -math.inf
-    is_null = not candidates or (null_threshold is not None and null_score - score > null_threshold)
+    is_null = not candidates or prefers_no_answer(null_score, score, null_threshold)
     return ChosenAnswer("" if is_null else candidates[0].text, score, null_score, candidates)
 
 

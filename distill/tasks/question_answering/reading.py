@@ -44,7 +44,7 @@ def read_file(
 ) -> tuple[list[Example], ReadingReport]:
     """Read one SQuAD JSON file, which messages call ``source``; ``seen`` collects the identifiers."""
     validator = QuestionValidator(source, seen, strict, require_answers)
-    articles = require(_load_json(path, source), "data", list, source)
+    articles = require(load_json(path, source), "data", list, source)
     examples = [
         example
         for where, context, raw in _questions(articles, source, validator)
@@ -73,7 +73,12 @@ def _json_files(files: Sequence[str | Path]) -> Iterator[Path]:
         yield from inside
 
 
-def _load_json(path: Path, source: str) -> Any:
+def load_json(path: Path, source: str) -> Any:
+    """Return the content of a JSON file, which messages call ``source``.
+
+    Raises:
+        UserError: If it cannot be read, or is not JSON in UTF-8.
+    """
     try:
         return json.loads(path.read_bytes().decode("utf-8-sig"))
     except FileNotFoundError:

@@ -70,7 +70,7 @@ def build_windows(
     """
     check_lengths(tokenizer, max_length, doc_stride, max_question_length)
     questions, truncated = _questions([example.question for example in examples], tokenizer, max_question_length)
-    by_text = {example.context: _read_context(example.context) for example in examples}
+    by_text = {text: _read_context(text) for text in dict.fromkeys(example.context for example in examples)}
     contexts = [by_text[example.context] for example in examples]
     columns: dict[str, list[Any]] = {name: [] for name in _column_names(tokenizer)}
     if not examples:
