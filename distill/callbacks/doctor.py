@@ -115,7 +115,7 @@ class Doctor(L.Callback):
         data = trainer.datamodule  # type: ignore[attr-defined]
         facts: dict[str, str] = {}
         if data is not None:
-            facts["tokenizer"] = f"{data.tokenizer_source}: {len(data.tokenizer):,} pieces"
+            facts["tokenizer"] = f"{data.tokenizer_source}: {len(data.tokenizer):,} pieces{_trimming(module)}"
             facts["longest window"] = f"{data.max_length} tokens{_limit(module)}"
             facts["training windows"] = f"{len(data.train_dataloader().dataset):,}"
         if (layer_map := getattr(module, "layer_map", None)) is not None:
@@ -144,6 +144,13 @@ class Doctor(L.Callback):
 def _models(module: Any) -> dict[str, dict[str, str]]:
     models = {"teacher": module.teacher, "student": module.student}
     return {name: model_facts(model) for name, model in models.items() if model is not None}
+
+
+def _trimming(module: Any) -> str:
+    """Return how many pieces the teacher has, where the student has fewer."""
+    if module.teacher is None or module.student.config.vocab_size >= module.teacher.config.vocab_size:
+        return ""
+    return f", of the {module.teacher.config.vocab_size:,} that the teacher knows"
 
 
 def _limit(module: Any) -> str:

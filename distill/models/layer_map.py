@@ -7,8 +7,10 @@ from dataclasses import dataclass
 
 from distill.types import LayerMap, ModelShape, UserError
 
-#: The map that is found by looking at both models' hidden states, see :mod:`distill.models.similarity`.
+#: The maps that are found by looking at the models: at both models' hidden states (:mod:`distill.models.similarity`),
+#: or at what the teacher can do without (:mod:`distill.models.pruning`).
 SIMILARITY = "similarity"
+PRUNED = "pruned"
 
 
 @dataclass(frozen=True)
@@ -104,9 +106,9 @@ def resolve_layer_map(
     where :class:`SeparateLayers` names it: embeddings have a loss of their own.
 
     Args:
-        layer_map: ``"uniform"``, ``"last"``, ``"skip"``; ``"similarity"``, which stands for uniform until both models
-            have been looked at; one teacher layer, counted from 0, for each student layer; or separate ones for
-            attention and hidden states.
+        layer_map: ``"uniform"``, ``"last"``, ``"skip"``; ``"similarity"`` or ``"pruned"``, which stand for uniform
+            until the models have been looked at; one teacher layer, counted from 0, for each student layer; or separate
+            ones for attention and hidden states.
         student: The student's sizes.
         teacher: The teacher's sizes.
 
@@ -117,14 +119,14 @@ def resolve_layer_map(
         return _separate(layer_map, student, teacher)
     if not isinstance(layer_map, str):
         layers = explicit_layer_map(layer_map, student.num_layers, teacher.num_layers)
-    elif layer_map == SIMILARITY:
-        _check_not_deeper(SIMILARITY, student.num_layers, teacher.num_layers)
+    elif layer_map in (SIMILARITY, PRUNED):
+        _check_not_deeper(layer_map, student.num_layers, teacher.num_layers)
         layers = uniform_layer_map(student.num_layers, teacher.num_layers)
     elif layer_map in _NAMED:
         layers = _NAMED[layer_map](student.num_layers, teacher.num_layers)
     else:
         raise UserError(
-            f"layer_map {layer_map!r} is unknown; use {', '.join((*_NAMED, SIMILARITY))} or a list of "
+            f"layer_map {layer_map!r} is unknown; use {', '.join((*_NAMED, SIMILARITY, PRUNED))} or a list of "
             f"{student.num_layers} teacher layers from 0 to {teacher.num_layers - 1}"
         )
     return map_layers(layers)

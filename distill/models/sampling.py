@@ -25,15 +25,25 @@ class PartSample:
 
 
 def sample_batches(batches: Iterable[Batch], num_tokens: int = NUM_TOKENS) -> list[Batch]:
-    """Return the first batches that hold ``num_tokens`` real tokens together, all where there are fewer."""
+    """Return the first batches that hold ``num_tokens`` real tokens together, all where there are fewer.
+
+    Of the last batch only as many rows are taken as are needed.
+    """
     taken: list[Batch] = []
-    seen = 0
+    room = num_tokens
     for batch in batches:
-        taken.append(batch)
-        seen += int(batch.attention_mask.sum())
-        if seen >= num_tokens:
+        lengths = batch.attention_mask.sum(-1)
+        num_rows = int((lengths.cumsum(0) - lengths < room).sum())
+        taken.append(_first_rows(batch, num_rows))
+        room -= int(lengths.sum())
+        if room <= 0:
             break
     return taken
+
+
+def _first_rows(batch: Batch, num_rows: int) -> Batch:
+    inputs, labels = ({name: rows[:num_rows] for name, rows in part.items()} for part in (batch.inputs, batch.labels))
+    return Batch(inputs, labels, batch.window_ids[:num_rows], batch.windows[:num_rows])
 
 
 def sample_parts(

@@ -6,17 +6,23 @@ from collections.abc import Iterable, Sequence
 from functools import cached_property
 from typing import Protocol
 
+import torch
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from distill.models.inheritance import Inheritance, inherit_layers
 from distill.models.loading import load_tokenizer
 from distill.models.narrowing import inherit_projected
-from distill.models.sampling import sample_batches
+from distill.models.pruning import prune_layers
+from distill.models.sampling import NUM_TOKENS, sample_batches
 from distill.models.similarity import LayerSimilarity, compare_layers
 from distill.models.student import INHERITED, TRIMMED, Student
 from distill.models.vocabulary import read_student_ids, select_pieces, teacher_ids
+from distill.tasks.base import Task
 from distill.types import Batch, UserError
+
+#: Tokens on which layers are dropped on trial: a few dozen windows, read again for every trial.
+TRIAL_TOKENS = 4096
 
 
 class TrainingText(Protocol):
@@ -91,14 +97,28 @@ class StudentStart:
         """Return how alike the layers of both models are on a little training text."""
         return compare_layers(student, teacher, self.sample())
 
-    def sample(self) -> list[Batch]:
+    def prune(
+        self, teacher: PreTrainedModel, num_layers: int, task: Task, device: torch.device
+    ) -> tuple[tuple[int, ...], list[float]]:
+        """Return the teacher's layers that it can least do without, and what its answers lost with each of the others.
+
+        The teacher is moved to ``device`` for the moment.
+        """
+        batches = [batch.to(device) for batch in self.sample(TRIAL_TOKENS)]
+        home = next(teacher.parameters()).device
+        try:
+            return prune_layers(teacher.to(device), num_layers, batches, task)
+        finally:
+            teacher.to(home)
+
+    def sample(self, num_tokens: int = NUM_TOKENS) -> list[Batch]:
         """Return a little training text."""
-        return sample_batches(self._required_text().train_dataloader())
+        return sample_batches(self._required_text().train_dataloader(), num_tokens)
 
     def _required_text(self) -> TrainingText:
         if self._text is None:
             raise UserError(
-                "student.init inherited, student.vocabulary trimmed and layer_map similarity look at the training "
-                "text; give the Trainer a data module"
+                "student.init inherited, student.vocabulary trimmed and layer_map similarity and pruned look at the "
+                "training text; give the Trainer a data module"
             )
         return self._text

@@ -17,8 +17,9 @@ from distill.losses.base import DistillationLoss
 from distill.losses.embedding import EmbeddingLoss
 from distill.losses.hidden import HiddenStateLoss
 from distill.losses.logits import LabelLoss, LogitLoss
+from distill.models.families import family_of
 from distill.models.inheritance import Inheritance
-from distill.models.layer_map import SIMILARITY, SeparateLayers, map_layers, resolve_layer_map
+from distill.models.layer_map import PRUNED, SIMILARITY, SeparateLayers, map_layers, resolve_layer_map
 from distill.models.loading import (
     EMBEDDED,
     check_length,
@@ -61,8 +62,9 @@ class DistillationModule(TaskModule):
         teacher: Folder or hub name of a model with the task's head; ``embedded`` is the one the package carries.
         student: The student's size and first weights.
         layer_map: Which teacher layer each student layer learns from: ``uniform``; ``last``; ``skip``, every k-th from
-            the first; ``similarity``, those whose outputs are most alike before training; for each student layer the
-            teacher layer, counted from 0; or such lists for attention and hidden states apart.
+            the first; ``similarity``, those whose outputs are most alike before training; ``pruned``, those that the
+            teacher's answers can least do without; for each student layer the teacher layer, counted from 0; or such
+            lists for attention and hidden states apart.
         losses: Named terms that stages may weight; one of each kind when left out.
         task: What is predicted; extractive question answering when left out.
         optimizer: Makes the optimizer; the learning rate is the stage's.
@@ -80,7 +82,7 @@ class DistillationModule(TaskModule):
         self,
         teacher: str = EMBEDDED,
         student: Student = Student(),  # noqa: B008 - frozen, so sharing it is safe
-        layer_map: Literal["uniform", "last", "skip", "similarity"] | list[int] | SeparateLayers = "uniform",
+        layer_map: Literal["uniform", "last", "skip", "similarity", "pruned"] | list[int] | SeparateLayers = "uniform",
         losses: dict[str, DistillationLoss] | None = None,
         task: Task | None = None,
         optimizer: OptimizerCallable = torch.optim.AdamW,
@@ -105,6 +107,7 @@ class DistillationModule(TaskModule):
         self._prepared_stage: int | None = None
         self._student_recorder: Recorder | None = None
         self._student_start: StudentStart | None = None
+        self._found_layers: tuple[int, ...] | None = None
         if layer_map == SIMILARITY and student.inherits:
             raise UserError(
                 f"layer_map similarity looks at the student's first weights, and student.init {student.init} takes "
@@ -129,6 +132,8 @@ class DistillationModule(TaskModule):
         """
         teacher = load_config(self.teacher_source)
         student = self.student_settings.config(teacher)
+        if self.layer_map_settings == PRUNED:
+            family_of(teacher)
         self._bind(student, teacher)
         teacher_tokenizer = load_tokenizer(self.teacher_source)
         folder = self.student_settings.folder
@@ -186,8 +191,8 @@ class DistillationModule(TaskModule):
         super().on_save_checkpoint(checkpoint)
         if (pieces := self._pieces()) is not None:
             checkpoint["vocabulary"] = pieces
-        if self.similarity is not None:
-            checkpoint["layer_map"] = list(self.similarity.layers)
+        if self._found_layers is not None:
+            checkpoint["layer_map"] = list(self._found_layers)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Go on with the layer map that was found.
@@ -202,7 +207,8 @@ class DistillationModule(TaskModule):
                 "start from the student/ folder beside it with student.init"
             )
         if "layer_map" in checkpoint:
-            self._bind_layers(checkpoint["layer_map"])
+            self._found_layers = tuple(checkpoint["layer_map"])
+            self._bind_layers(self._found_layers)
 
     def compute_terms(
         self, batch: Batch, weights: Mapping[str, float], temperature: float
@@ -228,17 +234,29 @@ class DistillationModule(TaskModule):
 
     def _start_student(self, start: StudentStart) -> None:
         """Bring the student to where training begins; before an evaluation only its vocabulary, weights come later."""
-        if self.teacher is not None and self.layer_map is not None:
-            layers = [layer for _, layer in self.layer_map.attention]
-            self.inheritance = start.inherit(self.student, self.teacher, layers)
-            if self.inheritance is not None:
-                rank_zero_info("student: %s", self.inheritance.describe())
+        if self.teacher is None:
+            start.trim(self.student)
+            return
+        if self.layer_map_settings == PRUNED:
+            num_layers, device = self.student.config.num_hidden_layers, self.trainer.strategy.root_device
+            kept, changes = start.prune(self.teacher, num_layers, self.task, device)
+            self._take_layers(kept)
+            rank_zero_info("KL of the teacher's answers after each layer dropped: %s", _numbers(changes))
+        assert self.layer_map is not None
+        layers = [layer for _, layer in self.layer_map.attention]
+        self.inheritance = start.inherit(self.student, self.teacher, layers)
+        if self.inheritance is not None:
+            rank_zero_info("student: %s", self.inheritance.describe())
         start.trim(self.student)
-        if self.teacher is not None and self.layer_map_settings == SIMILARITY:
-            # Each process has seen other text.
-            self.similarity = self.trainer.strategy.broadcast(start.compare(self.student, self.teacher))
-            self._bind_layers(self.similarity.layers)
-            rank_zero_info("layer map by similarity: %s", ", ".join(map(str, self.similarity.layers)))
+        if self.layer_map_settings == SIMILARITY:
+            self.similarity = start.compare(self.student, self.teacher)
+            self._take_layers(self.similarity.layers)
+
+    def _take_layers(self, layers: Sequence[int]) -> None:
+        """Go by a layer map that was found, the first process's, since each has seen other text."""
+        self._found_layers = tuple(self.trainer.strategy.broadcast(tuple(layers)))
+        self._bind_layers(self._found_layers)
+        rank_zero_info("layer map %s: %s", self.layer_map_settings, ", ".join(map(str, self._found_layers)))
 
     def _bind_layers(self, layers: Sequence[int]) -> None:
         """Bind the losses anew, to a layer map that was found."""
@@ -250,3 +268,7 @@ class DistillationModule(TaskModule):
         """Return which of the teacher's pieces the student has, nothing where it has all."""
         ids = self._student_start.teacher_ids if self._student_start is not None else None
         return vocabulary_digest(ids) if ids is not None else None
+
+
+def _numbers(values: Sequence[float]) -> str:
+    return ", ".join(f"{value:.3g}" for value in values)

@@ -89,6 +89,7 @@ def test_maps_are_described_in_a_line() -> None:
 def test_similarity_is_uniform_until_the_models_were_looked_at() -> None:
     shapes = ModelShape(2, 8, 2), ModelShape(4, 8, 2)
     assert resolve_layer_map("similarity", *shapes) == resolve_layer_map("uniform", *shapes)
+    assert resolve_layer_map("pruned", *shapes) == resolve_layer_map("uniform", *shapes)
     assert map_layers((1, 3)) == resolve_layer_map("uniform", *shapes)
 
 
@@ -107,9 +108,10 @@ def test_states_follow_layers(layer_map: str | Sequence[int], layers: tuple[int,
         (
             "first",
             2,
-            r"'first' is unknown; use uniform, last, skip, similarity or a list of 2 teacher layers from 0 to 3",
+            r"'first' is unknown; use uniform, last, skip, similarity, pruned or a list of 2 teacher layers",
         ),
         ("skip", 5, r"'skip' cannot map a student of 5 layers to a teacher of 4"),
+        ("pruned", 5, r"'pruned' cannot map a student of 5 layers to a teacher of 4"),
         ("similarity", 5, r"'similarity' cannot map a student of 5 layers to a teacher of 4"),
         (SeparateLayers([1], [1, 2]), 2, r"has 1 entries, but the student has 2 layers"),
         (SeparateLayers([1, 2], [1]), 2, r"layer_map.hidden has 1 entries, but the student has 2 layers"),

@@ -28,3 +28,13 @@ def test_batches_are_taken_until_they_hold_enough():
     assert len(sample_batches(batches, num_real[0])) == 1
     assert len(sample_batches(batches, num_real[0] + 1)) == 2
     assert len(sample_batches(iter(batches), 10_000)) == 3
+
+
+def test_the_last_batch_is_cut_to_the_rows_that_are_needed():
+    batch = text_batch(8)
+    lengths = batch.attention_mask.sum(1).tolist()
+    (cut,) = sample_batches([batch], lengths[0] + 1)
+    assert cut.inputs["input_ids"].tolist() == batch.inputs["input_ids"][:2].tolist()
+    assert cut.window_ids.tolist() == [0, 1]
+    (cut,) = sample_batches([batch], lengths[0])
+    assert cut.window_ids.tolist() == [0]

@@ -270,6 +270,17 @@ def test_similarity_maps_the_layers_and_is_resumed_with_them(data, teacher_folde
     assert resumed.objective.terms["attention"]._pairs == resumed.layer_map.attention
 
 
+def test_pruned_map_is_what_the_teacher_keeps_and_the_student_inherits_it(data, teacher_folder, tmp_path):
+    student = replace(STUDENT, init="inherited")
+    module = DistillationModule(teacher=str(teacher_folder), student=student, layer_map="pruned")
+    fit(module, data, tmp_path)
+    layers = module.inheritance.layers
+    assert module.layer_map.attention == tuple(enumerate(layers))
+    assert module.objective.terms["hidden"]._pairs == module.layer_map.hidden
+    assert len(module.teacher.roberta.encoder.layer) == 4
+    assert torch.load(tmp_path / "checkpoints" / "last.ckpt", weights_only=True)["layer_map"] == list(layers)
+
+
 def test_similarity_with_inherited_layers_is_refused(teacher_folder):
     with pytest.raises(UserError, match="choose another map or init"):
         DistillationModule(teacher=str(teacher_folder), student=Student(init="layers"), layer_map="similarity")
