@@ -6,9 +6,9 @@ from transformers import AlbertConfig, AlbertForQuestionAnswering, AutoModelForM
 from distill.models.inheritance import inherit_layers
 from distill.models.pruning import only_layers, prune_layers
 from distill.models.student import Student
-from distill.tasks.masked_language.head import NOT_MASKED
 from distill.tasks.masked_language.task import MaskedLanguage
 from distill.tasks.question_answering.task import QuestionAnswering
+from distill.text.masking import IGNORED
 from distill.types import Batch, UserError
 
 from .tiny import CONFIGS, lively, logits_of, text_batch
@@ -82,13 +82,13 @@ def test_language_models_are_judged_by_their_hidden_tokens():
     model = AutoModelForMaskedLM.from_config(CONFIGS["bert"]).eval()
     batch = text_batch()
     hidden = torch.rand(batch.attention_mask.shape, generator=torch.Generator().manual_seed(1)) < 0.3
-    labels = batch.inputs["input_ids"].where(hidden & batch.attention_mask.bool(), NOT_MASKED)
+    labels = batch.inputs["input_ids"].where(hidden & batch.attention_mask.bool(), IGNORED)
     batch = Batch(batch.inputs, {"token_ids": labels}, batch.window_ids)
     kept, changes = prune_layers(model, 2, [batch], MaskedLanguage())
     with torch.no_grad():
-        whole = model(**batch.inputs).logits[labels != NOT_MASKED].log_softmax(-1)
+        whole = model(**batch.inputs).logits[labels != IGNORED].log_softmax(-1)
         with only_layers(model, kept):
-            left = model(**batch.inputs).logits[labels != NOT_MASKED].log_softmax(-1)
+            left = model(**batch.inputs).logits[labels != IGNORED].log_softmax(-1)
     assert changes[0] == pytest.approx(float(F.kl_div(left, whole, reduction="batchmean", log_target=True)), rel=1e-4)
 
 
