@@ -18,6 +18,7 @@ from jsonargparse import Namespace, auto_cli
 from lightning.pytorch.callbacks import ProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import CSVLogger
+from lightning.pytorch.utilities import rank_zero_warn
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from distill.callbacks.benchmark import LatencyBenchmark
@@ -37,7 +38,7 @@ from distill.export.trainer import ExportTrainer
 from distill.models.loading import EMBEDDED, first_line
 from distill.models.student import Student
 from distill.modules.base import TaskModule
-from distill.processor import prepare_processor
+from distill.processor import fast_precision, prepare_processor
 from distill.types import UserError
 
 #: What every run shares unless its configuration says otherwise.
@@ -150,6 +151,14 @@ class DistillCLI(LightningCLI):
         if trainer_config.get("strategy") == "auto" and _several_processes(trainer_config):
             # Stages leave parts idle: the head in one, the projections in another.
             trainer_config["strategy"] = "ddp_find_unused_parameters_true"
+        device_type = _device_type(trainer_config)
+        if trainer_config.get("precision") is None:
+            trainer_config["precision"] = fast_precision(device_type)
+        elif "16" in str(trainer_config["precision"]) and fast_precision(device_type) == "32-true":
+            rank_zero_warn(
+                f"trainer.precision: without bfloat16 units this {device_type} emulates {trainer_config['precision']}, "
+                "many times slower than 32-true; leave it out to have the fast one chosen"
+            )
         prepare_processor()
         return super().instantiate_trainer(**kwargs)
 
@@ -183,6 +192,14 @@ class DistillCLI(LightningCLI):
                         f"stage {name!r}: data {stage.data!r} has no labels of the task {self.model.task.name}; "
                         "weigh losses on layers alone"
                     )
+
+
+def _device_type(trainer_config: Mapping[str, Any]) -> str:
+    """Return what a trainer configured so would run on, as torch names it."""
+    accelerator = str(trainer_config.get("accelerator") or "auto")
+    if accelerator == "auto":
+        accelerator = "gpu" if torch.cuda.is_available() else "cpu"
+    return "cuda" if accelerator == "gpu" and torch.cuda.is_available() else accelerator
 
 
 def _several_processes(trainer_config: Mapping[str, Any]) -> bool:

@@ -1,4 +1,4 @@
-"""Settings of the process under which a CPU wastes no time on what has nothing to do with the numbers."""
+"""What a run owes to the processor it is on: the precision that is fast there, and settings that waste no time."""
 
 from __future__ import annotations
 
@@ -29,3 +29,21 @@ def prepare_processor() -> None:
         library = ctypes.CDLL(None)
         library.mallopt(_M_MMAP_MAX, 0)
         library.mallopt(_M_TRIM_THRESHOLD, -1)
+
+
+def fast_precision(device_type: str) -> str:
+    """Return the Trainer's precision that trains fastest on this machine: ``bf16-mixed`` or ``32-true``.
+
+    Processors without bfloat16 units emulate it: a product of matrices took 70 to 190 times the time of float32 on an
+    AVX2 machine.
+
+    Args:
+        device_type: ``cpu`` or ``cuda``; anything else trains in float32.
+    """
+    if device_type == "cuda":
+        return "bf16-mixed" if torch.cuda.is_bf16_supported(including_emulation=False) else "32-true"
+    if device_type == "cpu":
+        # AMX, AVX-512 and Arm each have a name of their own for it.
+        units = [available for name, available in torch.cpu.get_capabilities().items() if "bf16" in name]
+        return "bf16-mixed" if any(units) else "32-true"
+    return "32-true"

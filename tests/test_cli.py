@@ -39,6 +39,20 @@ def fails(arguments: list[str], capsys) -> tuple[int, str]:
     return exit_info.value.code, lines[-1]
 
 
+@pytest.mark.parametrize(
+    ("units", "asked", "precision", "warned"),
+    [(True, None, "bf16-mixed", 0), (False, None, "32-true", 0), (False, "bf16-mixed", "bf16-mixed", 1)],
+)
+def test_a_run_computes_in_what_the_processor_is_fast_in(
+    units, asked, precision, warned, arguments, monkeypatch, capsys, recwarn
+):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": units})
+    options = [*arguments, "--trainer.max_steps=1", "--trainer.limit_val_batches=0"]
+    main(["fit", *options, *([f"--trainer.precision={asked}"] if asked else [])])
+    assert re.search(rf"precision +{precision}", capsys.readouterr().out)
+    assert sum("without bfloat16 units" in str(warning.message) for warning in recwarn) == warned
+
+
 def test_fit_then_test_and_predict(short, tmp_path, capsys):
     main(["fit", *short])
     run = tmp_path / "lightning_logs" / "distill" / "version_0"

@@ -5,6 +5,9 @@ import subprocess
 import sys
 
 import pytest
+import torch
+
+from distill.processor import fast_precision
 
 PAGE_FAULTS = """
 import resource
@@ -48,3 +51,27 @@ def test_memory_is_not_fetched_from_the_system_again_and_again():
 
 def test_denormal_numbers_count_as_nothing():
     assert run(DENORMALS) == ["0.0"]
+
+
+@pytest.mark.parametrize(
+    ("capabilities", "precision"),
+    [
+        ({"avx2": True, "avx512_bf16": False, "amx_bf16": False}, "32-true"),
+        ({"avx2": True, "avx512_bf16": True, "amx_bf16": False}, "bf16-mixed"),
+        ({"avx2": True, "avx512_bf16": False, "amx_bf16": True}, "bf16-mixed"),
+        ({}, "32-true"),
+    ],
+)
+def test_precision_is_low_only_where_the_processor_has_units_for_it(capabilities, precision, monkeypatch):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities)
+    assert fast_precision("cpu") == precision
+
+
+@pytest.mark.parametrize(("units", "precision"), [(True, "bf16-mixed"), (False, "32-true")])
+def test_a_gpu_that_emulates_bfloat16_trains_in_float32(units, precision, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: units or including_emulation)
+    assert fast_precision("cuda") == precision
+
+
+def test_other_devices_train_in_float32():
+    assert fast_precision("mps") == "32-true"
