@@ -67,6 +67,8 @@ CALLBACKS: dict[str, type[L.Callback]] = {
 #: Commands that need no Trainer: each is a function whose arguments are the options, imported when it is called.
 TOOLS: dict[str, str] = {
     "answer": "distill.answering.command",
+    "augment": "distill.augmentation.command",
+    "cloze": "distill.augmentation.command",
     "demo": "distill.demo.command",
 }
 

@@ -19,7 +19,7 @@ LAYERS = [
     {"modules", "callbacks"},
     {"export"},
     {"answering"},
-    {"demo"},
+    {"augmentation", "demo"},
     {"cli", "sweeps"},
 ]
 

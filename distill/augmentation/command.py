@@ -1,0 +1,169 @@
+"""``augment`` and ``cloze``: more questions to learn layers from."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.progress import track
+
+from distill.answering.answerer import QuestionAnswerer
+from distill.augmentation.cloze import Cloze, Fact
+from distill.augmentation.masked_words import MaskedWords
+from distill.augmentation.output import write_squad
+from distill.augmentation.paragraphs import paragraphs
+from distill.augmentation.replacement import WordReplacement
+from distill.models.loading import EMBEDDED
+from distill.tasks.question_answering.reading import read_examples
+from distill.text.report import TextReport
+from distill.text.sources import FileSource
+from distill.types import Answer, Example, UserError
+
+
+def augment(
+    model: str,
+    input: list[str],  # noqa: A002 - the option is called --input
+    output: str,
+    probability: float = 0.4,
+    num_candidates: int = 15,
+    num_copies: int = 2,
+    batch_size: int = 16,
+    seed: int = 0,
+    overwrite: bool = False,
+    progress_bar: bool = True,
+) -> None:
+    """Write copies of SQuAD questions in whose contexts a masked-language model has replaced words.
+
+    Answers stay where they belong, character by character. The words that questions and answers name, and all numbers,
+    are left alone. Use the output in the stage that learns layers, and the original data in the last one.
+
+    Args:
+        model: Folder or hub name of a masked-language model, such as a run's of configs/pretrain.yaml.
+        input: SQuAD v1.1 or v2.0 JSON files, or folders of them.
+        output: SQuAD v2.0 JSON to write; ids end in the number of the copy.
+        probability: Share of the replaceable words of a copy that are replaced.
+        num_candidates: How many of the likeliest words to draw from.
+        num_copies: Copies of each paragraph.
+        batch_size: Texts that the model computes at once.
+        seed: Decides what is replaced by what.
+        overwrite: Whether an older output gives way.
+        progress_bar: Whether to show one.
+
+    Raises:
+        UserError: If a file, the model or a setting is wrong.
+    """
+    console = _console()
+    target = _free(output, overwrite)
+    replacement = WordReplacement(probability, num_candidates, num_copies)
+    examples, report = read_examples(input)
+    for line in report.describe():
+        console.print(line)
+    masked_words = MaskedWords.from_pretrained(model, batch_size)
+    contexts = [list(group) for _, group in groupby(examples, key=lambda example: example.context)]
+    made: list[Example] = []
+    for number, group in enumerate(track(contexts, "augmenting", console=console, disable=not progress_bar)):
+        made += replacement(group, masked_words, np.random.default_rng((seed, number)))
+    write_squad(target, "augmented", made)
+    console.print(f"{target}: {len(made):,} questions about {num_copies * len(contexts):,} contexts")
+
+
+def cloze(
+    input: list[str],  # noqa: A002 - the option is called --input
+    output: str,
+    teacher: str = EMBEDDED,
+    num_questions: int = 1000,
+    per_paragraph: int = 2,
+    min_chars: int = 200,
+    max_chars: int = 1200,
+    min_score: float = 0.5,
+    seed: int = 0,
+    overwrite: bool = False,
+    progress_bar: bool = True,
+) -> None:
+    """Write gap-fill questions about plain text, with the answers that the teacher gives.
+
+    "¿Qué año falta aquí: «Nació en _____ en Cádiz»?" asks for dates, years, other numbers and names of a sentence. The
+    teacher's best span is the answer where its score is high enough; how often it is what was left out is reported.
+
+    Args:
+        input: Text files (.txt, .jsonl, also .gz and .zst), or folders of them.
+        output: SQuAD v2.0 JSON to write.
+        teacher: Folder or hub name of a question-answering model; ``embedded`` is the one that the package carries.
+        num_questions: Questions to keep at most.
+        per_paragraph: Questions about a paragraph at most.
+        min_chars: Shortest paragraph in characters.
+        max_chars: Longest paragraph in characters; longer ones are cut between sentences.
+        min_score: Probability among the best spans that an answer must have.
+        seed: Decides which facts are asked for.
+        overwrite: Whether an older output gives way.
+        progress_bar: Whether to show one.
+
+    Raises:
+        UserError: If a file, the model or a setting is wrong, or no question was kept.
+    """
+    if min(num_questions, per_paragraph, min_chars) < 1 or max_chars < min_chars:
+        raise UserError("--num_questions, --per_paragraph and --min_chars must be at least 1, --max_chars no smaller")
+    if not 0 <= min_score <= 1:
+        raise UserError(f"--min_score must be a probability, not {min_score}")
+    console = _console()
+    target = _free(output, overwrite)
+    report = TextReport()
+    texts = paragraphs(FileSource(input).documents(report), min_chars, max_chars)
+    answerer = QuestionAnswerer.from_pretrained(teacher, no_answer_threshold=None)
+    facts: list[tuple[str, str, Fact]] = []
+
+    def asked() -> Iterator[dict[str, str]]:
+        for context, question, fact in _facts(texts, per_paragraph, seed):
+            facts.append((context, question, fact))
+            yield {"question": question, "context": context}
+
+    counts: Counter[str] = Counter()
+    kept: list[Example] = []
+    answers: Any = answerer(asked())
+    for found in track(answers, "asking", total=None, console=console, disable=not progress_bar):
+        context, question, fact = facts[counts["asked"]]
+        counts["asked"] += 1
+        if found["score"] < min_score or not found["answer"]:
+            continue
+        counts["agreeing"] += (found["start"], found["end"]) == fact.span
+        answer = Answer(found["answer"], found["start"])
+        kept.append(Example(f"cloze-{counts['asked']}", question, context, (answer,), (f"cloze_{fact.kind}",)))
+        if len(kept) == num_questions:
+            break
+    for line in report.describe():
+        console.print(line)
+    if not kept:
+        raise UserError(
+            f"{', '.join(input)}: no question kept of {counts['asked']:,}: lower --min_score or --min_chars"
+        )
+    write_squad(target, "cloze", kept)
+    console.print(
+        f"{target}: {len(kept):,} questions kept of {counts['asked']:,}; the teacher found what was left out in "
+        f"{counts['agreeing'] / len(kept):.0%} of them"
+    )
+
+
+def _facts(texts: Iterator[str], per_paragraph: int, seed: int) -> Iterator[tuple[str, str, Fact]]:
+    form = Cloze()
+    for number, context in enumerate(texts):
+        facts = list(form.facts(context))
+        generator = np.random.default_rng((seed, number))
+        chosen = generator.permutation(len(facts))[:per_paragraph]
+        for index in sorted(chosen):
+            yield context, form.question(context, facts[index]), facts[index]
+
+
+def _free(output: str, overwrite: bool) -> Path:
+    target = Path(output)
+    if target.is_dir() or (target.exists() and not overwrite):
+        raise UserError(f"--output {target}: there is something already: name another file or add --overwrite true")
+    return target
+
+
+def _console() -> Console:
+    return Console(stderr=True, markup=False, highlight=False, soft_wrap=True)

@@ -1,0 +1,160 @@
+"""What a masked-language model would put in the place of words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from distill.augmentation.words import Span, words_of
+from distill.models.loading import load_frozen, load_tokenizer, max_positions
+from distill.tasks.masked_language.task import MaskedLanguage
+from distill.text.masking import IGNORED
+from distill.text.packing import BlockFrame
+from distill.text.vocabulary import PieceTable
+from distill.types import Batch
+
+
+class MaskableWord(NamedTuple):
+    """A word that is some whole pieces: its characters, and its pieces counted from the text's first one."""
+
+    span: Span
+    tokens: tuple[int, int]
+
+
+class _Request(NamedTuple):
+    """Pieces of a chunk of text, the places of its masks, and which words of the group these hide, in order."""
+
+    ids: list[int]
+    masks: list[int]
+    words: list[int]
+
+
+class MaskedWords:
+    """A masked-language model that names candidates for the words of a text.
+
+    A word is hidden behind a single mask, whatever pieces it has, so candidates are the pieces that are words by
+    themselves: written with the beginning of a word, of letters alone.
+
+    Args:
+        model: A masked-language model; it is not changed.
+        tokenizer: Its tokenizer.
+        batch_size: Texts that the model computes at once.
+
+    Raises:
+        UserError: If the tokenizer does not show where words begin, or has no mask.
+    """
+
+    def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, batch_size: int = 16) -> None:
+        self.model = model
+        self.tokenizer = tokenizer
+        self.batch_size = batch_size
+        self.task = MaskedLanguage()
+        self._frame = BlockFrame.of(tokenizer)
+        limits = (max_positions(model.config), tokenizer.model_max_length)
+        #: Pieces of text that the model takes at once.
+        self.chunk_length = min(limit for limit in limits if limit) - len(self._frame)
+        self._pieces = PieceTable.of(tokenizer)
+        self._texts = [tokenizer.decode([piece]).strip() for piece in range(len(tokenizer))]
+        is_word = [text.isalpha() for text in self._texts]
+        usable = np.array(is_word) & self._pieces.begins_word & ~self._pieces.is_special
+        self._unusable = torch.as_tensor(~usable)
+
+    @classmethod
+    def from_pretrained(cls, source: str, batch_size: int = 16) -> MaskedWords:
+        """Load a model and its tokenizer from a folder or the hub.
+
+        Raises:
+            UserError: If they cannot be loaded, or the model has no masked-language head.
+        """
+        return cls(load_frozen(MaskedLanguage(), source), load_tokenizer(source), batch_size)
+
+    def read(self, text: str) -> tuple[list[int], list[MaskableWord]]:
+        """Return the pieces of a text and its words that may be hidden: whole pieces, the first of which begins a word.
+
+        The first word of a text, and one behind a bracket, are none in vocabularies that write the space.
+        """
+        encoded = self.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
+        ids: list[int] = encoded["input_ids"]
+        # Byte-level pieces may count the space in front as theirs.
+        visible = [(start + _indent(text[start:end]), end) for start, end in encoded["offset_mapping"]]
+        first = {start: index for index, (start, end) in reversed(list(enumerate(visible))) if start < end}
+        last = {end: index for index, (start, end) in enumerate(visible) if start < end}
+        words = [
+            MaskableWord((start, end), (first[start], last[end] + 1))
+            for start, end in words_of(text)
+            if start in first and end in last and self._pieces.begins_word[ids[first[start]]]
+        ]
+        chunk = self.chunk_length
+        return ids, [word for word in words if word.tokens[0] // chunk == (word.tokens[1] - 1) // chunk]
+
+    def candidates(
+        self, ids: Sequence[int], groups: Sequence[Sequence[MaskableWord]], num_candidates: int
+    ) -> list[list[list[str]]]:
+        """Name the words that the model holds for likeliest in the place of others.
+
+        Args:
+            ids: The pieces of a text.
+            groups: Words that are hidden together; each group is hidden in a copy of its own.
+            num_candidates: How many to name for each word, the likeliest first; never the word itself.
+
+        Returns:
+            For each word of each group its candidates, as the vocabulary spells them.
+        """
+        requests: list[tuple[int, _Request]] = []
+        for number, group in enumerate(groups):
+            for start in range(0, len(ids), self.chunk_length):
+                inside = [i for i, word in enumerate(group) if 0 <= word.tokens[0] - start < self.chunk_length]
+                if inside:
+                    requests.append((number, self._request(ids, group, inside, start)))
+        found: list[list[list[str]]] = [[[] for _ in group] for group in groups]
+        requests.sort(key=lambda request: len(request[1].ids))
+        for first in range(0, len(requests), self.batch_size):
+            some = requests[first : first + self.batch_size]
+            scores = iter(self._scores([request for _, request in some]))
+            for number, request in some:
+                for index in request.words:
+                    found[number][index] = self._best(next(scores), ids, groups[number][index], num_candidates)
+        return found
+
+    def _request(self, ids: Sequence[int], group: Sequence[MaskableWord], inside: list[int], start: int) -> _Request:
+        end = min(start + self.chunk_length, len(ids))
+        # Between hidden words the pieces stay; each hidden word gives way to one mask.
+        borders = [start, *(border for i in inside for border in group[i].tokens), end]
+        kept = [list(ids[left:right]) for left, right in list(pairwise(borders))[::2]]
+        masked, masks = [*self._frame.start, *kept[0]], []
+        for pieces in kept[1:]:
+            masks.append(len(masked))
+            masked += [self._pieces.mask_id, *pieces]
+        return _Request([*masked, *self._frame.end], masks, inside)
+
+    @torch.inference_mode()
+    def _scores(self, requests: Sequence[_Request]) -> Tensor:
+        """Return the scores at all masks, (N, V), in order."""
+        length = max(len(request.ids) for request in requests)
+        padded = [request.ids + [self._pieces.pad_id] * (length - len(request.ids)) for request in requests]
+        ids = torch.tensor(padded)
+        mask = torch.tensor([[1] * len(request.ids) + [0] * (length - len(request.ids)) for request in requests])
+        labels = torch.full_like(ids, IGNORED)
+        for row, request in enumerate(requests):
+            labels[row, request.masks] = self._pieces.mask_id
+        batch = Batch({"input_ids": ids, "attention_mask": mask}, {"token_ids": labels}, torch.arange(len(requests)))
+        with self.task.focus(self.model, batch):
+            logits = self.task.logits(self.model(**batch.inputs))
+        return self.task.rows(logits, batch).masked_fill_(self._unusable, -torch.inf)
+
+    def _best(self, scores: Tensor, ids: Sequence[int], word: MaskableWord, num_candidates: int) -> list[str]:
+        start, end = word.tokens
+        original = self.tokenizer.decode(list(ids[start:end])).strip().casefold()
+        best = scores.topk(min(num_candidates + 1, len(scores)))
+        pieces = best.indices[best.values > -torch.inf].tolist()
+        return [text for piece in pieces if (text := self._texts[piece]).casefold() != original][:num_candidates]
+
+
+def _indent(text: str) -> int:
+    return len(text) - len(text.lstrip())

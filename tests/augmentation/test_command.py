@@ -1,0 +1,91 @@
+"""``train.py augment`` and ``train.py cloze``, and a run that learns layers from what they write."""
+
+import json
+
+import pytest
+import yaml
+
+from distill.cli import main
+from distill.tasks.question_answering.reading import read_examples
+from tests.test_configs import CONFIGS, tiny
+
+
+@pytest.fixture
+def augmented(backbone_folder, squad_file, tmp_path):
+    target = tmp_path / "augmented.json"
+    main(["augment", f"--model={backbone_folder}", f"--input=[{squad_file}]", f"--output={target}", "--num_copies=3"])
+    return target
+
+
+def test_copies_are_valid_squad_data(augmented):
+    examples, report = read_examples([augmented], strict=True)
+    assert report.questions == 3 * 18
+    assert report.impossible == 3 * 6
+    assert {example.question_id.split("#")[1] for example in examples} == {"1", "2", "3"}
+
+
+def test_the_seed_decides(augmented, backbone_folder, squad_file, capsys):
+    first = augmented.read_bytes()
+    options = [f"--model={backbone_folder}", f"--input=[{squad_file}]", f"--output={augmented}", "--num_copies=3"]
+    main(["augment", *options, "--overwrite=true", "--batch_size=1"])
+    assert "54 questions about 18 contexts" in capsys.readouterr().err
+    assert augmented.read_bytes() == first
+    main(["augment", *options, "--overwrite=true", "--seed=1"])
+    assert augmented.read_bytes() != first
+
+
+def test_cloze_questions_have_the_teachers_answers(teacher_folder, text_file, tmp_path, capsys):
+    target = tmp_path / "cloze.json"
+    options = ["--min_chars=10", "--min_score=0", "--num_questions=7", "--progress_bar=false"]
+    main(["cloze", f"--input=[{text_file}]", f"--output={target}", f"--teacher={teacher_folder}", *options])
+    examples, report = read_examples([target], strict=True)
+    assert report.questions == 7
+    assert all("_____" in example.question and example.tags[0].startswith("cloze_") for example in examples)
+    assert "7 questions kept of 7" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["augment", "--probability=2"], "--probability must be above 0"),
+        (["augment", "--model={teacher}"], "masked_language head"),
+        (["augment", "--output={input}"], "there is something already"),
+        (["cloze", "--min_score=2"], "--min_score must be a probability"),
+        (["cloze", "--per_paragraph=0"], "must be at least 1"),
+        (["cloze", "--min_chars=1000", "--max_chars=2000"], "no question kept of 0"),
+    ],
+)
+def test_mistakes_end_with_one_line(
+    options, message, teacher_folder, backbone_folder, squad_file, text_file, tmp_path, capsys
+):
+    command, *rest = options
+    source = squad_file if command == "augment" else text_file
+    model = f"--model={backbone_folder}" if command == "augment" else f"--teacher={teacher_folder}"
+    target = tmp_path / "out.json"
+    changed = [option.format(teacher=teacher_folder, input=source) for option in rest]
+    with pytest.raises(SystemExit) as exit_info:
+        main([command, model, f"--input=[{source}]", f"--output={target}", *changed])
+    assert exit_info.value.code == 1
+    assert message in capsys.readouterr().err.splitlines()[-1]
+    assert not target.exists()
+
+
+def test_layers_are_learnt_from_the_copies_and_logits_from_the_original(
+    augmented, teacher_folder, squad_file, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    distill = yaml.safe_load((CONFIGS / "distill.yaml").read_text(encoding="utf-8"))
+    stages = distill["schedule"]["stages"]
+    stages["intermediate"] = {**stages["intermediate"], "data": "augmented", "epochs": None, "steps": 4}
+    lengths = {"max_length": 64, "doc_stride": 8, "max_question_length": 24, "cache_dir": str(tmp_path / "cache")}
+    copies = {"dataset": None, "train_files": [str(augmented)], **lengths}
+    others = {"augmented": {"class_path": "distill.SquadDataModule", "init_args": copies}}
+    data = {"class_path": "distill.StagedDataModule", "init_args": {"main": distill["data"], "others": others}}
+    overlay = {"data": data, "schedule": {"stages": stages}}
+    (tmp_path / "augmented.yaml").write_text(yaml.safe_dump(overlay), encoding="utf-8")
+    options = tiny(teacher_folder, squad_file, tmp_path, "DistillationModule", place="data.main")
+    main(["fit", f"--config={CONFIGS / 'distill.yaml'}", "--config=augmented.yaml", *options])
+    report = json.loads((tmp_path / "lightning_logs/distill/version_0/report.json").read_text(encoding="utf-8"))
+    assert report["data"]["others"]["augmented"]["train"]["questions"] == 54
+    assert report["data"]["train"]["questions"] == 18
+    assert report["data"]["validation"]["questions"] == 18
