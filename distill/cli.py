@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 import lightning as L
 import torch
 import transformers
-from jsonargparse import Namespace, auto_cli
+from jsonargparse import auto_cli
 from lightning.pytorch.callbacks import ProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import CSVLogger
@@ -35,8 +35,8 @@ from distill.callbacks.stages import StageSchedule
 from distill.callbacks.throughput import Throughput
 from distill.data.base import TaskDataModule
 from distill.export.trainer import ExportTrainer
-from distill.models.loading import EMBEDDED, first_line
-from distill.models.student import Student
+from distill.links import link_settings, refuse_linked
+from distill.models.loading import first_line
 from distill.modules.base import TaskModule
 from distill.processor import fast_precision, prepare_processor
 from distill.types import UserError
@@ -108,6 +108,13 @@ class DistillCLI(LightningCLI):
             args=args,
         )
 
+    def _prepare_subcommand_parser(self, *args: Any, **kwargs: Any) -> LightningArgumentParser:
+        """Keep Lightning from printing scores that the result table shows already."""
+        parser = super()._prepare_subcommand_parser(*args, **kwargs)
+        if args[1] in ("validate", "test"):
+            parser.set_defaults(verbose=False)
+        return parser
+
     @staticmethod
     def subcommands() -> dict[str, set[str]]:
         """Return Lightning's commands and our own, each with the arguments that are no options of it."""
@@ -126,9 +133,28 @@ class DistillCLI(LightningCLI):
         """
         for name, callback in CALLBACKS.items():
             parser.add_lightning_class_args(callback, name)
-        parser.link_arguments("model", "data.init_args.tokenizer", compute_fn=_tokenizer_of)
-        parser.link_arguments("model", "data.init_args.vocabulary", compute_fn=_vocabulary_of)
-        parser.link_arguments("seed_everything", "data.init_args.seed", compute_fn=int)
+        link_settings(parser)
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        """Parse the command line; refuse what would be overruled in silence."""
+        super().parse_arguments(parser, args)
+        given = self.config[self.config["subcommand"]]
+        try:
+            refuse_linked(sys.argv[1:] if args is None else args, [Path(path) for path in given.get("config") or ()])
+        except UserError as error:
+            parser.error(str(error))
+
+    def before_instantiate_classes(self) -> None:
+        """Settle the precision, so that the saved configuration says in which one the run computes."""
+        trainer_config = self.config[self.subcommand].trainer
+        device_type = _device_type(trainer_config)
+        if trainer_config.precision is None:
+            trainer_config.precision = fast_precision(device_type)
+        elif "16" in str(trainer_config.precision) and fast_precision(device_type) == "32-true":
+            rank_zero_warn(
+                f"trainer.precision: without bfloat16 units this {device_type} emulates {trainer_config.precision}, "
+                "many times slower than 32-true; leave it out to have the fast one chosen"
+            )
 
     def instantiate_classes(self) -> None:
         """Build module, data module and trainer; what they refuse ends with exit code 2 before anything loads."""
@@ -153,14 +179,6 @@ class DistillCLI(LightningCLI):
         if trainer_config.get("strategy") == "auto" and _several_processes(trainer_config):
             # Stages leave parts idle: the head in one, the projections in another.
             trainer_config["strategy"] = "ddp_find_unused_parameters_true"
-        device_type = _device_type(trainer_config)
-        if trainer_config.get("precision") is None:
-            trainer_config["precision"] = fast_precision(device_type)
-        elif "16" in str(trainer_config["precision"]) and fast_precision(device_type) == "32-true":
-            rank_zero_warn(
-                f"trainer.precision: without bfloat16 units this {device_type} emulates {trainer_config['precision']}, "
-                "many times slower than 32-true; leave it out to have the fast one chosen"
-            )
         prepare_processor()
         return super().instantiate_trainer(**kwargs)
 
@@ -229,22 +247,10 @@ def _essence(message: str) -> str:
     lines = [line for line in message.split("Given value type:")[0].splitlines() if line.strip()]
     noise = ("Does not validate against any", "Subtypes:", "Errors:", "Expected a <class 'NoneType'>")
     kept = [line.strip().removeprefix("- ") for line in lines if not line.strip().removeprefix("- ").startswith(noise)]
-    return " ".join(kept)
-
-
-def _tokenizer_of(model: Namespace) -> str:
-    """Return where the model's tokenizer lies: its own setting, else beside the student, teacher or model itself."""
-    settings = model.get("init_args") or {}
-    student = settings.get("student") or {}
-    folder = Student(init=student["init"]).folder if student.get("init") else None
-    named = (settings.get("tokenizer"), folder, settings.get("teacher"), settings.get("model"))
-    return next((str(source) for source in named if source), EMBEDDED)
-
-
-def _vocabulary_of(model: Namespace) -> str:
-    """Return which pieces the model's vocabulary has: all, unless its student's is trimmed."""
-    student = (model.get("init_args") or {}).get("student") or {}
-    return str(student.get("vocabulary") or "full")
+    essence = " ".join(kept)
+    if essence.endswith("fit.data, fit.model"):
+        essence += ": name a configuration, such as --config configs/distill.yaml"
+    return essence
 
 
 def _quieten_libraries() -> None:
@@ -257,6 +263,8 @@ def _quieten_libraries() -> None:
         r".*isinstance\(treespec, LeafSpec\)",  # Lightning's own use of a deprecated torch function
         r".*is not supported by the model summary",  # the summary counts parameters all the same
         r".*does not have many workers",  # windows are read from memory-mapped files, faster than workers start
+        r".*predict returned None",  # answers go into a file
+        r".*The dirpath has changed from",  # a checkpoint of another run's folder is what was asked for
         r".*skip_none parameter was deprecated",  # Lightning's own call of jsonargparse
         r".*It is recommended to use `self.log\('(val|test)/.*sync_dist",  # scores are equal on every process already
     ):

@@ -43,8 +43,11 @@ def new_folder(target: Path, replace: bool = False) -> Iterator[Path]:
     target.parent.mkdir(parents=True, exist_ok=True)
     partial = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}."))
     try:
-        partial.chmod(0o755)
         yield partial
+        # Temporary folders, and the files that some libraries write, are closed to everybody else.
+        partial.chmod(0o755)
+        for path in partial.rglob("*"):
+            path.chmod(0o755 if path.is_dir() else 0o644)
         if replace and target.exists():
             older = partial.with_name(f"{partial.name}.older")
             target.replace(older)

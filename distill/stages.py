@@ -57,10 +57,9 @@ class Stage:
             raise UserError(f"{where}: its length must be more than 0, not {length}")
         if self.data is not None and self.steps is None:
             raise UserError(f"{where}: give its length as steps, since epochs are those of the task's data")
-        if not self.temperature > 0:
-            raise UserError(f"{where}: temperature must be more than 0, not {self.temperature}")
-        if not self.learning_rate > 0:
-            raise UserError(f"{where}: learning_rate must be more than 0, not {self.learning_rate}")
+        for setting, value in (("temperature", self.temperature), ("learning_rate", self.learning_rate)):
+            if not 0 < value < math.inf:
+                raise UserError(f"{where}: {setting} must be a finite number above 0, not {value}")
         if not 0 <= self.warmup < 1:
             raise UserError(f"{where}: warmup is a fraction in [0, 1), not {self.warmup}")
         if self.balance is not None and self.balance < 1:

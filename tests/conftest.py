@@ -1,4 +1,4 @@
-"""Tiny offline stand-ins: questions, a tokenizer, a teacher; and a guard against the network."""
+"""Tiny offline stand-ins: questions, a tokenizer, a teacher."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ LAYERS = [
     {"export"},
     {"answering"},
     {"augmentation", "demo"},
-    {"cli", "sweeps"},
+    {"cli", "links", "sweeps"},
 ]
 
 

@@ -212,6 +212,30 @@ def test_fit_needs_a_stage(arguments, capsys):
     assert "at least one stage" in line
 
 
+@pytest.mark.parametrize(
+    "option", ["--data.tokenizer=x", "--data.init_args.tokenizer=x", "--data.seed=3", "--data.vocabulary=trimmed"]
+)
+def test_settings_that_come_from_elsewhere_are_refused_on_the_command_line(option, arguments, capsys):
+    code, line = fails([*arguments, option], capsys)
+    assert code == 2
+    assert option.split("=")[0] in line
+    assert "it is that of the" in line
+
+
+def test_settings_that_come_from_elsewhere_are_refused_in_a_file(arguments, tmp_path, capsys):
+    (tmp_path / "mine.yaml").write_text("data: {init_args: {seed: 3}}", encoding="utf-8")
+    code, line = fails([*arguments, "--config=mine.yaml"], capsys)
+    assert code == 2
+    assert "mine.yaml: data.init_args.seed: it is that of the run: set seed_everything" in line
+
+
+def test_without_a_configuration_one_line_says_so(capsys):
+    code, line = fails([], capsys)
+    assert code == 2
+    assert "model" in line
+    assert "--config configs/distill.yaml" in line
+
+
 def test_one_setting_of_one_stage_can_be_changed_from_the_command_line(arguments, capsys):
     with pytest.raises(SystemExit) as exit_info:
         main(["fit", *arguments, "--schedule.stages.logits.temperature=4", "--print_config"])

@@ -169,6 +169,8 @@ def check_vocabulary(tokenizer: PreTrainedTokenizerBase, config: PreTrainedConfi
 
 def _from_pretrained(loader: Any, source: str, what: str) -> Any:
     folder = resolve_source(source)
+    if folder.startswith(("/", "./", "../", "~")) and not Path(folder).is_dir():
+        raise UserError(f"{source}: no such folder: check the path")
     try:
         return loader.from_pretrained(folder)
     except (OSError, ValueError, KeyError, StrictDataclassError) as error:

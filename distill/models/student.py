@@ -120,7 +120,7 @@ class Student:
         for name, size in self._sizes().items():
             theirs = next(getattr(config, known) for known in _CONFIG_NAMES[name] if hasattr(config, known))
             if theirs != size:
-                raise UserError(f"student.init {self.init} has {name} {theirs}, not {size}; leave student.{name} out")
+                raise UserError(f"student.init {self.init} has {name} {theirs}, not {size}; set student.{name} to null")
 
     def _sizes(self) -> dict[str, int]:
         names = ("num_layers", "hidden_size", "num_heads", "intermediate_size")

@@ -53,9 +53,11 @@ def test_config_and_tokenizer_are_those_of_the_folder(teacher_folder, teacher_co
 
 @pytest.mark.parametrize("load", [load_config, load_tokenizer])
 def test_missing_source_gets_one_line_that_names_it(load, tmp_path):
-    with pytest.raises(UserError, match=r"nowhere: no folder or reachable hub model with a ") as caught:
-        load(str(tmp_path / "nowhere"))
+    with pytest.raises(UserError, match=r"org/nowhere: no folder or reachable hub model with a ") as caught:
+        load("org/nowhere")
     assert "\n" not in str(caught.value)
+    with pytest.raises(UserError, match=r"nowhere: no such folder: check the path$"):
+        load(str(tmp_path / "nowhere"))
 
 
 @pytest.mark.parametrize(("load", "what"), [(load_config, "a configuration"), (load_tokenizer, "a tokenizer")])

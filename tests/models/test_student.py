@@ -110,7 +110,7 @@ def test_missing_folder_is_a_mistake_of_the_user(teacher_config, tmp_path):
 def test_sizes_beside_a_folder_must_be_its_own(size, teacher_folder, teacher_config):
     own = {"num_layers": 4, "hidden_size": 16, "num_heads": 2, "intermediate_size": 32}
     assert sizes(Student(init=str(teacher_folder), **own).config(teacher_config)) == (4, 16, 2)
-    with pytest.raises(UserError, match=rf"has {size} {own[size]}, not 6; leave student\.{size} out"):
+    with pytest.raises(UserError, match=rf"has {size} {own[size]}, not 6; set student\.{size} to null"):
         Student(init=str(teacher_folder), **{size: 6}).config(teacher_config)
 
 

@@ -67,10 +67,15 @@ def _json_files(files: Sequence[str | Path]) -> Iterator[Path]:
         if not path.is_dir():
             yield path
             continue
-        inside = sorted(path.glob("*.json"))
+        # Hidden files are the system's, such as the ._*.json that macOS writes.
+        inside = sorted(file for file in path.iterdir() if _is_json(file))
         if not inside:
-            raise UserError(f"{path}: the folder holds no *.json file")
+            raise UserError(f"{path}: the folder itself holds no *.json file")
         yield from inside
+
+
+def _is_json(file: Path) -> bool:
+    return file.suffix.lower() == ".json" and not file.name.startswith(".") and file.is_file()
 
 
 def load_json(path: Path, source: str) -> Any:

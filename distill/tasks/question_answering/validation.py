@@ -94,6 +94,7 @@ class QuestionValidator:
         if is_impossible and answers:
             raise UserError(f"{where}: is_impossible is true but the question has answers: correct one of the two")
         if not answers and not is_impossible and self.require_answers:
+            self._refuse_if_strict(f"{where}: it has no answer and is not marked as impossible")
             self.counts["questions_dropped"] += 1
             return None
         self.counts["questions"] += 1

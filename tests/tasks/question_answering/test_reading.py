@@ -113,6 +113,13 @@ def test_more_than_five_percent_misplaced_is_an_error(write, num_good, is_accept
             read_examples([path])
 
 
+def test_strict_refuses_to_drop_a_question_without_answers(write):
+    path = write(document(question("q1", [answer()]), question("q2", [])))
+    assert read_examples([path])[1].questions_dropped == 1
+    with pytest.raises(UserError, match=r"a\.json: article 'Ríos': question 'q2': it has no answer.*strict"):
+        read_examples([path], strict=True)
+
+
 @pytest.mark.parametrize("bad", [answer("", -1), answer("Fontibre", 1), answer("Tajo", 1)])
 def test_strict_refuses_every_repair(write, bad):
     path = write(document(question("q1", [answer()] * 30), question("q2", [bad, answer()])))

@@ -1,0 +1,77 @@
+"""Settings on which model and data must agree: named once, at the model or the run, and handed on to the data."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from jsonargparse import Namespace
+from lightning.pytorch.cli import LightningArgumentParser
+
+from distill.models.loading import EMBEDDED
+from distill.models.student import Student
+from distill.types import UserError
+
+#: What the data is not asked for, and where it comes from instead.
+_SOURCES = {
+    "tokenizer": "it is that of the model: set model.init_args.tokenizer, or what the model starts from",
+    "vocabulary": "it is that of the student: set model.init_args.student.vocabulary",
+    "seed": "it is that of the run: set seed_everything",
+}
+_OPTION = re.compile(rf"--data\.(?:[\w.]+\.)?({'|'.join(_SOURCES)})(?:=|$)")
+
+
+def link_settings(parser: LightningArgumentParser) -> None:
+    """Hand tokenizer, vocabulary and seed on to the data."""
+    parser.link_arguments("model", "data.init_args.tokenizer", compute_fn=_tokenizer_of)
+    parser.link_arguments("model", "data.init_args.vocabulary", compute_fn=_vocabulary_of)
+    parser.link_arguments("seed_everything", "data.init_args.seed", compute_fn=int)
+
+
+def refuse_linked(arguments: Sequence[str], configs: Iterable[Path]) -> None:
+    """Refuse linked settings that are given all the same: the parser would put its own over them, unsaid.
+
+    Args:
+        arguments: The command line.
+        configs: The files that it names.
+
+    Raises:
+        UserError: At the first one found.
+    """
+    given = [match for argument in arguments if (match := _OPTION.match(argument))]
+    for match in given:
+        raise UserError(f"{match[0].rstrip('=')}: {_SOURCES[match[1]]}")
+    for path in configs:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        for place, name in _linked_keys(content.get("data") if isinstance(content, dict) else None, "data"):
+            raise UserError(f"{path}: {place}: {_SOURCES[name]}")
+
+
+def _linked_keys(settings: Any, place: str) -> Iterator[tuple[str, str]]:
+    """Yield where data of any depth is given a linked setting, and which."""
+    if not isinstance(settings, dict):
+        return
+    for name, value in (settings.get("init_args") or {}).items():
+        if name in _SOURCES:
+            yield f"{place}.init_args.{name}", name
+        yield from _linked_keys(value, f"{place}.init_args.{name}")
+        for key, part in value.items() if isinstance(value, dict) else ():
+            yield from _linked_keys(part, f"{place}.init_args.{name}.{key}")
+
+
+def _tokenizer_of(model: Namespace | None) -> str:
+    """Return where the model's tokenizer lies: its own setting, else beside the student, teacher or model itself."""
+    settings = (model.get("init_args") if model is not None else None) or {}
+    student = settings.get("student") or {}
+    folder = Student(init=student["init"]).folder if student.get("init") else None
+    named = (settings.get("tokenizer"), folder, settings.get("teacher"), settings.get("model"))
+    return next((str(source) for source in named if source), EMBEDDED)
+
+
+def _vocabulary_of(model: Namespace | None) -> str:
+    """Return which pieces the model's vocabulary has: all, unless its student's is trimmed."""
+    student = ((model.get("init_args") if model is not None else None) or {}).get("student") or {}
+    return str(student.get("vocabulary") or "full")
