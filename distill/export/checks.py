@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
 
@@ -16,7 +16,7 @@ from distill.data.windows import WindowDataset
 from distill.metrics.bootstrap import Interval, bootstrap_interval
 from distill.metrics.normalize import normalize_mlqa
 from distill.metrics.squad import NO_ANSWER, exact_match, f1
-from distill.reporting.latency import Latency
+from distill.reporting.latency import Latency, RelativeTime
 from distill.tasks.base import EvaluationResult, Task
 from distill.tasks.question_answering.answers import ChosenAnswer
 from distill.tasks.question_answering.task import QuestionAnswering
@@ -45,6 +45,7 @@ class FormatFigures:
         intervals: 95 % confidence intervals of ``exact_match`` and ``f1``.
         changed_answers: Questions that float32 torch answers otherwise, and its :func:`margin` there.
         latency: Timings by batch size and length; the first one is the point of comparison.
+        relative_time: Time over that of float32 torch at the point of comparison, round by round.
     """
 
     dtype: str
@@ -54,13 +55,15 @@ class FormatFigures:
     intervals: Mapping[str, Interval]
     changed_answers: Mapping[str, float | None]
     latency: Mapping[Point, Latency]
+    relative_time: RelativeTime
 
 
 def find_problems(figures: FormatFigures, reference: FormatFigures) -> list[str]:
     """Return what speaks against shipping a format, in words; nothing if it is good.
 
     Logits of float32 that differ by more than ``MAX_DIFFERENCE``, answers of float32 that change though the best two
-    were further apart than that, a loss of more than ``MAX_F1_LOSS``, a longer median call at the point of comparison.
+    were further apart than that, a loss of more than ``MAX_F1_LOSS``, and longer calls at the point of comparison in at
+    least three of four rounds: a difference within the spread of the rounds is none.
 
     Args:
         figures: The format's.
@@ -76,10 +79,11 @@ def find_problems(figures: FormatFigures, reference: FormatFigures) -> list[str]
     loss = reference.scores["f1"] - figures.scores["f1"]
     if loss > MAX_F1_LOSS:
         problems.append(f"loses {loss:.2f} F1")
-    point = next(iter(reference.latency))
-    slowdown = figures.latency[point].p50_ms / reference.latency[point].p50_ms
-    if slowdown > 1:
-        problems.append(f"slower: {slowdown:.2f}x the time")
+    slowdown = figures.relative_time
+    if slowdown.low > 1:
+        problems.append(
+            f"slower: {slowdown.median:.2f}x the time, {slowdown.low:.2f} to {slowdown.high:.2f} in half of the rounds"
+        )
     return problems
 
 
@@ -183,6 +187,7 @@ def describe(figures: FormatFigures, problems: Sequence[str]) -> dict[str, Any]:
             }
             for (batch_size, length), timing in figures.latency.items()
         ],
+        "relative_time": asdict(figures.relative_time),
         "scores": dict(figures.scores),
         "problems": list(problems),
     }

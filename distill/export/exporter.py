@@ -29,7 +29,7 @@ from distill.export.checks import (
 from distill.export.formats import FORMATS, load_format, size_on_disk, write_formats
 from distill.models.recording import model_shape
 from distill.reporting.environment import describe_environment, package_version
-from distill.reporting.latency import Latency, measure_latency, num_threads, random_inputs
+from distill.reporting.latency import TimedCalls, num_threads, random_inputs, relative_time, time_calls
 from distill.reporting.size import num_parameters
 from distill.tasks.base import EvaluationResult
 from distill.tasks.question_answering.answers import ChosenAnswer
@@ -88,9 +88,9 @@ def export_student(
             rank_zero_info("scoring %s", name)
             results[name] = score(model, task, dataloader)
         rank_zero_info("measuring latency")
-        latencies = _latencies(models, student, benchmark, windows.max_length)  # type: ignore[attr-defined]
+        calls = _timed_calls(models, student, benchmark, windows.max_length)  # type: ignore[attr-defined]
     differences = {name: _differences(model, student, task, batches) for name, model in models.items()}
-    figures = _figures(folder, results, differences, latencies, task, dataloader)
+    figures = _figures(folder, results, differences, calls, task, dataloader)
     reference = figures["torch"]
     batch_size, length = next(iter(reference.latency))
     return {
@@ -116,18 +116,18 @@ def export_student(
     }
 
 
-def _latencies(
+def _timed_calls(
     models: Mapping[str, nn.Module], student: PreTrainedModel, benchmark: LatencyBenchmark, max_length: int
-) -> dict[str, dict[Point, Latency]]:
-    """Return the timings of all formats at every point, the point of comparison first."""
+) -> dict[str, dict[Point, TimedCalls]]:
+    """Return the timed calls of all formats at every point, the point of comparison first."""
     lengths = sorted(benchmark.lengths or (max_length,), reverse=True)
-    timings: dict[str, dict[Point, Latency]] = {name: {} for name in models}
+    timings: dict[str, dict[Point, TimedCalls]] = {name: {} for name in models}
     for batch_size in benchmark.batch_sizes:
         for length in lengths:
             make_inputs = random_inputs(
                 student.config.vocab_size, batch_size, length, _CPU, student.config.pad_token_id
             )
-            measured = measure_latency(models, make_inputs, benchmark.rounds, benchmark.warmup, _CPU)
+            measured = time_calls(models, make_inputs, benchmark.rounds, benchmark.warmup, _CPU)
             for name in models:
                 timings[name][batch_size, length] = measured[name]
     return timings
@@ -147,12 +147,13 @@ def _figures(
     folder: Path,
     results: Mapping[str, tuple[EvaluationResult, Mapping[str, ChosenAnswer]]],
     differences: Mapping[str, Mapping[str, float]],
-    latencies: Mapping[str, Mapping[Point, Latency]],
+    calls: Mapping[str, Mapping[Point, TimedCalls]],
     task: QuestionAnswering,
     dataloader: DataLoader[Batch],
 ) -> dict[str, FormatFigures]:
     examples = dataloader.dataset.examples  # type: ignore[attr-defined]
     _, original = results["torch"]
+    compared = next(iter(calls["torch"]))
     return {
         name: FormatFigures(
             dtype=FORMATS[name].dtype,
@@ -161,7 +162,8 @@ def _figures(
             scores=result.scores,
             intervals=score_intervals(examples, result.predictions, task.language),
             changed_answers=changed_answers(answers, original, task.null_threshold),
-            latency=latencies[name],
+            latency={point: timed.latency for point, timed in calls[name].items()},
+            relative_time=relative_time(calls[name][compared], calls["torch"][compared]),
         )
         for name, (result, answers) in results.items()
     }

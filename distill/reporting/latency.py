@@ -34,6 +34,50 @@ class Latency:
     peak_memory_bytes: int | None = None
 
 
+@dataclass(frozen=True)
+class TimedCalls:
+    """The calls of one model, one for each round, in their order.
+
+    Attributes:
+        times_ns: Duration of each call, in nanoseconds.
+        num_windows: Windows of all calls together.
+        peak_memory_bytes: See :class:`Latency`.
+    """
+
+    times_ns: tuple[int, ...]
+    num_windows: int
+    peak_memory_bytes: int | None = None
+
+    @property
+    def latency(self) -> Latency:
+        """The calls in figures."""
+        return summarise(self.times_ns, self.num_windows, self.peak_memory_bytes)
+
+
+@dataclass(frozen=True)
+class RelativeTime:
+    """How many times as long as another model's calls one model's take, round by round: quartiles of the ratios."""
+
+    low: float
+    median: float
+    high: float
+
+
+def relative_time(calls: TimedCalls, reference: TimedCalls) -> RelativeTime:
+    """Return the quartiles of the calls' time over the reference's, each round of both against itself.
+
+    Both calls of a round meet the machine in the same state, so that the ratios spread less than the times.
+
+    Raises:
+        ValueError: If the rounds of the two are not the same.
+    """
+    # A clock may be too coarse to see a call at all.
+    pairs = zip(calls.times_ns, reference.times_ns, strict=True)
+    ratios = torch.tensor([max(mine, 1) / max(other, 1) for mine, other in pairs], dtype=torch.float64)
+    low, middle, high = ratios.quantile(torch.tensor([0.25, 0.5, 0.75], dtype=torch.float64)).tolist()
+    return RelativeTime(low, middle, high)
+
+
 def measure_latency(
     models: Mapping[str, nn.Module],
     make_inputs: Callable[[], Inputs],
@@ -42,6 +86,19 @@ def measure_latency(
     device: torch.device,
     clock: Callable[[], int] = time.perf_counter_ns,
 ) -> dict[str, Latency]:
+    """Time the models as :func:`time_calls` does, and return the timings by model name."""
+    calls = time_calls(models, make_inputs, rounds, warmup, device, clock)
+    return {name: timed.latency for name, timed in calls.items()}
+
+
+def time_calls(
+    models: Mapping[str, nn.Module],
+    make_inputs: Callable[[], Inputs],
+    rounds: int,
+    warmup: int,
+    device: torch.device,
+    clock: Callable[[], int] = time.perf_counter_ns,
+) -> dict[str, TimedCalls]:
     """Time one forward call of each model, ``rounds`` times, call by call in turns.
 
     Every round makes one input and gives it to all models, in an order that reverses from round to round. Only the
@@ -57,7 +114,7 @@ def measure_latency(
         clock: Nanoseconds of a clock that never goes back.
 
     Returns:
-        The timings by model name.
+        The calls by model name.
     """
     times_ns: dict[str, list[int]] = {name: [] for name in models}
     num_windows = 0
@@ -72,7 +129,7 @@ def measure_latency(
             num_windows += len(next(iter(inputs.values())))
             for name in list(models) if round_index % 2 == 0 else reversed(list(models)):
                 times_ns[name].append(_time_call(models[name], inputs, device, clock))
-    return {name: summarise(times_ns[name], num_windows, peaks[name]) for name in models}
+    return {name: TimedCalls(tuple(times_ns[name]), num_windows, peaks[name]) for name in models}
 
 
 def summarise(times_ns: Sequence[int], num_windows: int, peak_memory_bytes: int | None = None) -> Latency:

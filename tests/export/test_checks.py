@@ -17,7 +17,7 @@ from distill.export.checks import (
     without_padding,
 )
 from distill.metrics.bootstrap import Interval
-from distill.reporting.latency import Latency
+from distill.reporting.latency import Latency, RelativeTime
 from distill.tasks.question_answering.answers import Candidate, ChosenAnswer
 from distill.tasks.question_answering.task import QuestionAnswering
 from distill.types import Answer, Batch, Example
@@ -31,6 +31,7 @@ REFERENCE = FormatFigures(
     intervals={"exact_match": Interval(65.0, 75.0), "f1": Interval(75.0, 85.0)},
     changed_answers={},
     latency={(1, 384): Latency(10.0, 12.0, 100.0), (8, 384): Latency(80.0, 90.0, 100.0)},
+    relative_time=RelativeTime(1.0, 1.0, 1.0),
 )
 
 
@@ -61,12 +62,13 @@ def test_nothing_speaks_against_the_reference():
         ({"changed_answers": {"q1": 9e-5}}, []),
         ({"changed_answers": {"q1": 9e-5, "q2": 2e-4, "q3": None}}, ["answers 2 questions otherwise"]),
         ({"changed_answers": {"q1": 1.0}, "dtype": "int8"}, []),
-        # The first point decides, whatever the others say.
         (
-            {"latency": {(1, 384): Latency(15.0, 1.0, 1.0), (8, 384): Latency(1.0, 1.0, 1.0)}},
-            ["slower: 1.50x the time"],
+            {"relative_time": RelativeTime(1.4, 1.5, 1.6)},
+            ["slower: 1.50x the time, 1.40 to 1.60 in half of the rounds"],
         ),
-        ({"latency": {(1, 384): Latency(9.0, 1.0, 1.0), (8, 384): Latency(99.0, 1.0, 1.0)}}, []),
+        # Within the spread of the rounds.
+        ({"relative_time": RelativeTime(0.99, 1.02, 1.05)}, []),
+        ({"relative_time": RelativeTime(0.7, 0.8, 0.9)}, []),
     ],
 )
 def test_problems_are_named(change, expected):
@@ -143,4 +145,5 @@ def test_description_is_plain_data():
         (1, 384, 10.0),
         (8, 384, 80.0),
     ]
+    assert described["relative_time"] == {"low": 1.0, "median": 1.0, "high": 1.0}
     assert described["problems"] == ["loses 0.60 F1"]

@@ -6,7 +6,16 @@ import pytest
 import torch
 from torch import nn
 
-from distill.reporting.latency import in_dtype, measure_latency, num_threads, random_inputs, summarise
+from distill.reporting.latency import (
+    TimedCalls,
+    in_dtype,
+    measure_latency,
+    num_threads,
+    random_inputs,
+    relative_time,
+    summarise,
+    time_calls,
+)
 
 CPU = torch.device("cpu")
 
@@ -61,6 +70,29 @@ def test_only_timed_calls_count_towards_the_figures():
     assert timings["student"].p50_ms == pytest.approx(2.0)
     assert timings["teacher"].p95_ms == pytest.approx(10.0)
     assert timings["student"].windows_per_second == pytest.approx(4 / 2e-3)
+
+
+def test_calls_keep_the_order_of_the_rounds():
+    clock, calls = Clock(), []
+    models = {"student": Timed("student", clock, calls, 2.0), "teacher": Timed("teacher", clock, calls, 10.0)}
+    timed = time_calls(models, inputs, rounds=3, warmup=0, device=CPU, clock=clock)
+    assert timed["student"].times_ns == (2_000_000,) * 3
+    assert timed["teacher"].num_windows == 12
+    assert timed["teacher"].latency.p50_ms == pytest.approx(10.0)
+
+
+def test_relative_time_compares_round_by_round():
+    # The machine slows down a hundredfold; the ratios are 1.5, 1.0, 2.0, 1.25 and 3.0 all the same.
+    reference = TimedCalls((2, 40, 100, 400, 200), 5)
+    found = relative_time(TimedCalls((3, 40, 200, 500, 600), 5), reference)
+    assert (found.low, found.median, found.high) == pytest.approx((1.25, 1.5, 2.0))
+    same = relative_time(reference, reference)
+    assert (same.low, same.median, same.high) == (1.0, 1.0, 1.0)
+
+
+def test_relative_time_refuses_other_rounds():
+    with pytest.raises(ValueError, match="longer"):
+        relative_time(TimedCalls((1,), 1), TimedCalls((1, 2), 2))
 
 
 def test_summary_interpolates_percentiles():
