@@ -20,7 +20,9 @@ from distill.models.loading import max_positions
 from distill.models.similarity import LayerSimilarity
 from distill.reporting.diagnosis import Diagnosis, diagnosis_screen, duration, model_facts
 from distill.reporting.files import run_folder
-from distill.reporting.heatmap import heatmap_svg
+from distill.reporting.page.document import standalone
+from distill.reporting.page.layers import similarity_chart
+from distill.reporting.run import SIMILARITY
 from distill.tasks.base import EvaluationResult
 from distill.types import UserError
 
@@ -75,7 +77,7 @@ class Doctor(L.Callback):
         if similarity is not None:
             picture = _picture(similarity)
             if folder is not None:
-                write_json(folder / "layer_similarity.json", similarity.as_dict())
+                write_json(folder / SIMILARITY, similarity.as_dict())
                 write_text(folder / "layer_similarity.svg", picture)
             for logger in trainer.loggers:
                 if isinstance(logger, WandbLogger):
@@ -161,4 +163,4 @@ def _limit(module: Any) -> str:
 
 def _picture(similarity: LayerSimilarity) -> str:
     title = "Linear CKA before training; framed: the layer map"
-    return heatmap_svg(similarity.matrix, title, "student", "teacher layer", marked=set(enumerate(similarity.layers)))
+    return standalone(similarity_chart(title, similarity.matrix, similarity.layers))

@@ -20,6 +20,9 @@ Curves = Mapping[str, Sequence[tuple[float, float]]]
 #: Where a student that was exported from a run lies, beside the run's other files.
 EXPORT_REPORT = "export/export.json"
 
+#: How alike the layers of teacher and student were before training, where that was measured.
+SIMILARITY = "layer_similarity.json"
+
 #: What a report of a run without a list of headline scores compares models by.
 _HEADLINE = (
     {"name": "exact_match", "label": "EM", "higher_is_better": True},
@@ -39,6 +42,7 @@ class Run:
         samples: Rows of ``samples.json``.
         outcomes: Item identifier to row of ``outcomes.jsonl``.
         export: ``export.json`` of the exported student; empty where none was exported.
+        similarity: ``layer_similarity.json``; empty where the layer map was not found by similarity.
         config: Text of ``config.yaml``; empty where it is missing.
     """
 
@@ -49,6 +53,7 @@ class Run:
     samples: Sequence[Mapping[str, str]] = ()
     outcomes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     export: Mapping[str, Any] = field(default_factory=dict)
+    similarity: Mapping[str, Any] = field(default_factory=dict)
     config: str = ""
 
     @property
@@ -107,6 +112,7 @@ def read_run(folder: Path) -> Run:
         samples=_read_json(folder / "samples.json", list),
         outcomes={row["id"]: row for row in outcomes},
         export=_read_json(folder / EXPORT_REPORT, dict),
+        similarity=_read_json(folder / SIMILARITY, dict),
         config=config.read_text(encoding="utf-8") if config.is_file() else "",
     )
 

@@ -8,10 +8,10 @@ from typing import Any
 from rich.table import Table
 
 from distill.files import write_text
-from distill.reporting.charts.markup import Element, element, to_markup
+from distill.reporting.charts.markup import Element, element
 from distill.reporting.charts.scatter import Mark, scatter_chart
 from distill.reporting.models import score_axis
-from distill.reporting.page.document import CHART_STYLES, document, styles
+from distill.reporting.page.document import document, standalone
 from distill.reporting.page.html import figure, grid, section, table
 from distill.sweeps.result import STATES, Result, trials_csv
 
@@ -24,7 +24,7 @@ def write_files(folder: Path, result: Result) -> None:
     write_text(folder / "trials.csv", trials_csv(result))
     chart = pareto_chart(result)
     if chart is not None:
-        write_text(folder / "pareto.svg", _standalone(chart))
+        write_text(folder / "pareto.svg", standalone(chart))
     write_text(folder / "sweep.html", document(f"distill: sweep {result.sweep.name}", sweep_page(result)))
 
 
@@ -119,12 +119,6 @@ def _table(result: Result) -> tuple[list[str], list[list[str]]]:
         for row in result.rows
     ]
     return header, rows
-
-
-def _standalone(chart: Element) -> str:
-    """Return a chart as a file of its own, with the styles inside."""
-    chart.insert(0, element("style", styles(CHART_STYLES)))
-    return to_markup(chart) + "\n"
 
 
 def _summary(result: Result) -> str:

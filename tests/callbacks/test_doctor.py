@@ -139,7 +139,7 @@ def test_similarity_of_layers_is_written_and_drawn(data, teacher_folder, tmp_pat
     written = json.loads((tmp_path / "layer_similarity.json").read_text(encoding="utf-8"))
     assert written == module.similarity.as_dict()
     picture = (tmp_path / "layer_similarity.svg").read_text(encoding="utf-8")
-    assert picture.count('stroke-width="3"') == 2
+    assert picture.count('class="cell marked"') == 2
 
 
 def test_trial_run_writes_nothing(data, teacher_folder, tmp_path):

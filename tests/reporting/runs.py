@@ -107,6 +107,8 @@ SAMPLES = [
      "student": "<b>", "teacher": ""},
 ]  # fmt: skip
 
+SIMILARITY = {"measure": "linear CKA", "layers": [0, 2], "matrix": [[0.91, 0.4, 0.1], [0.2, 0.55, 1.0]]}
+
 EXPORT = {
     "reference": {"batch_size": 1, "length": 384},
     "formats": {
@@ -144,6 +146,8 @@ def write_run(folder: Path, **parts: Any) -> Path:
     if "export" in parts:
         (folder / "export").mkdir()
         (folder / "export" / "export.json").write_text(json.dumps(parts["export"]), encoding="utf-8")
+    if "similarity" in parts:
+        (folder / "layer_similarity.json").write_text(json.dumps(parts["similarity"]), encoding="utf-8")
     outcomes = [
         {"id": "q1", "student": {"prediction": "Jaén", "exact_match": 0.0, "f1": 12.0}, "teacher": {"f1": 99.0}}
     ]

@@ -17,7 +17,13 @@ _MAX_POINTS = 150
 _MAX_LINES = 6
 
 #: Units of what modules and callbacks log on every run.
-_UNITS = {"learning_rate": "learning rate", "loss": "weighted sum of the terms"}
+_UNITS = {
+    "learning_rate": "learning rate",
+    "loss": "weighted sum of the terms",
+    "throughput/tokens_per_second": "tokens/s",
+    "throughput/model_flops_per_second": "FLOP/s",
+    "throughput/peak_share": "share of the measured matrix peak",
+}
 #: Prefixes that have figures of their own, or that repeat what those show.
 _KNOWN_PREFIXES = ("train", "val", "test", "report", "latency", "final")
 

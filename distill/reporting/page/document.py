@@ -11,6 +11,7 @@ from distill.reporting.page.curves import loss_figures, score_figures
 from distill.reporting.page.errors import agreement_figure, breakdown_figures, examples, examples_title
 from distill.reporting.page.facts import comparison, origin, tiles
 from distill.reporting.page.html import grid, section
+from distill.reporting.page.layers import similarity_figure
 from distill.reporting.page.speed import format_table, latency_figures, pareto_figure
 from distill.reporting.run import Run, read_run
 
@@ -40,12 +41,14 @@ def run_page(run: Run) -> Element:
         ),
         "timings": section("Latency", grid(latency_figures(run), "figures")),
         "scores over time": section("Scores over time", grid(score_figures(run), "figures")),
+        "similarity of layers": section("Layers", grid([similarity_figure(run)], "figures")),
         "loss over time": section("Training", grid(loss_figures(run), "figures")),
         "scores of groups": section("Errors", grid([*breakdown_figures(run), agreement_figure(run)], "figures")),
         "differing answers": section(examples_title(run), grid(examples(run), "cards")),
         "how it was made": section("How it was made", *origin(run)),
     }
-    missing = [name for name, part in parts.items() if part is None]
+    # Only a layer map that was found by similarity leaves one.
+    missing = [name for name, part in parts.items() if part is None and name != "similarity of layers"]
     return element(
         "main",
         element("header", element("h1", run.name), element("p", _status(run), class_="note")),
@@ -68,6 +71,12 @@ def document(title: str, body: Element) -> str:
     markup = to_markup(element("html", head, element("body", body), lang="en"))
     # The one kind of element that HTML wants without an end tag.
     return f"<!DOCTYPE html>\n{markup.replace('></meta>', '/>')}\n"
+
+
+def standalone(chart: Element) -> str:
+    """Return a chart as an SVG file of its own, with the styles inside."""
+    chart.insert(0, element("style", styles(CHART_STYLES)))
+    return f"{to_markup(chart)}\n"
 
 
 def styles(*names: str) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 
 from distill.reporting.charts.markup import Element, element
 from distill.reporting.charts.rows import Row, Share, dot_chart, share_chart
+from distill.reporting.comparison import score_label
 from distill.reporting.models import score_axis
 from distill.reporting.page.html import details, figure, table
 from distill.reporting.run import Run
@@ -79,7 +80,7 @@ def _error_table(groups: Sequence[Mapping[str, Any]]) -> Element:
     models = [model for model in ("student", "teacher") if groups[0][model]]
     scores = list(groups[0]["student"])
     header = ["", "questions"]
-    header += [f"{model}, {score.replace('_', ' ')}" for score in scores for model in models]
+    header += [f"{model} {score_label(score)}" for score in scores for model in models]
     rows = [
         [group["group"], f"{group['num_items']:,}"]
         + [f"{group[model][score]:.1f}" for score in scores for model in models]

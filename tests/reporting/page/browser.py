@@ -25,6 +25,8 @@ for (const frame of document.querySelectorAll("iframe")) {
   check_width("page");
   page.querySelectorAll("details").forEach(part => part.open = true);
   check_width("unfolded page");
+  if (width > 1000) for (const part of page.querySelectorAll(".scroll"))
+    if (part.scrollWidth > part.clientWidth + 1) say("cut off: " + part.textContent.slice(0, 60));
   const charts = page.querySelectorAll("svg");
   if (!charts.length) say("no chart");
   for (const chart of charts) {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from distill.reporting.page.document import write_page
-from tests.reporting.runs import EXPORT, report, side, write_run
+from tests.reporting.runs import EXPORT, SIMILARITY, report, side, write_run
 
 from .browser import CHROMIUM, lay_out
 
@@ -32,7 +32,11 @@ def stressed() -> dict:
 @pytest.mark.parametrize("whole", [report(), stressed()], ids=["usual", "extreme"])
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
 def test_the_page_lays_out_without_a_flaw(tmp_path, whole, dark):
-    page = write_page(write_run(tmp_path / "run", report=whole, export=EXPORT)).read_text(encoding="utf-8")
+    deep = {**SIMILARITY, "layers": [3, 23], "matrix": [[0.5] * 24] * 2}
+    similarity = SIMILARITY if whole == report() else deep
+    page = write_page(write_run(tmp_path / "run", report=whole, export=EXPORT, similarity=similarity)).read_text(
+        encoding="utf-8"
+    )
     layout = lay_out(page, tmp_path, dark=dark)
     assert layout.problems == []
     assert layout.console == []

@@ -8,7 +8,7 @@ import pytest
 
 from distill.reporting.page.__main__ import main
 from distill.reporting.page.document import write_page
-from tests.reporting.runs import EXPORT, SAMPLES, metrics, report, write_run
+from tests.reporting.runs import EXPORT, SAMPLES, SIMILARITY, metrics, report, write_run
 
 AGREEMENT = "Agreement of student and teacher"
 LATENCY = "Latency, batch 1"
@@ -76,6 +76,23 @@ def test_without_a_teacher_the_examples_are_the_errors(tmp_path):
     _, page = parse(write_run(tmp_path, report=report(with_teacher=False), samples=samples))
     assert "Where the student errs" in words(page)
     assert [card.find("h3").text for card in page.iter("article")] == [row["question"] for row in SAMPLES[::2]]
+
+
+def test_similar_layers_are_shown_where_they_chose_the_layer_map(tmp_path):
+    title = "Similarity of layers, linear CKA"
+    _, page = parse(write_run(tmp_path / "with", similarity=SIMILARITY))
+    assert title in titles(page)
+    assert {"0.91", "1.00"} <= set(words(page).split())
+    _, page = parse(write_run(tmp_path / "without"))
+    assert title not in titles(page)
+    assert "similarity" not in words(page)
+
+
+def test_throughput_has_units(tmp_path):
+    rows = [{"step": step, "throughput/model_flops_per_second": 4e10, "throughput/peak_share": 0.3} for step in (0, 9)]
+    _, page = parse(write_run(tmp_path, metrics=rows))
+    labels = {node.text for node in page.iter() if node.tag.endswith("text")}
+    assert {"FLOP/s", "share of the measured matrix peak"} <= labels
 
 
 @pytest.mark.parametrize(
