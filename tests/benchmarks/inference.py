@@ -5,17 +5,21 @@ a student of 51 M; they need about 16 GB of memory:
 
     python -m tests.benchmarks.inference --output inference.json
 
-The models are called in turns, in several blocks; the spread is that of the blocks' medians.
+The models are called in turns, in several blocks; the spread is that of the blocks' medians. On a slow processor the
+teacher takes minutes for a batch of 32: time that apart, with ``--batch_sizes '[32]' --rounds 1 --blocks 1``, and leave
+out bfloat16 with ``--forms`` where there are no units for it. ``--clock processor`` counts the processor's time and not
+the wall's, so that waiting for other work on a busy machine does not count; use it with one thread only.
 """
 
 from __future__ import annotations
 
 import tempfile
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from rich.console import Console
@@ -32,6 +36,7 @@ from distill.reporting.latency import Latency, measure_latency, num_threads, ran
 from distill.reporting.size import num_parameters
 
 FORMS = ("torch float32", "torch bfloat16", "onnx float32", "onnx int8")
+CLOCKS = {"wall": time.perf_counter_ns, "processor": time.process_time_ns}
 CPU = torch.device("cpu")
 PAD_TOKEN_ID = 1
 
@@ -46,8 +51,10 @@ class Sizes:
     intermediate_size: int
 
 
-def build_forms(sizes: Sizes, vocab_size: int, max_length: int, folder: Path) -> tuple[int, dict[str, nn.Module]]:
-    """Return the number of parameters of a model with random weights, and the model in every form."""
+def build_forms(
+    sizes: Sizes, vocab_size: int, max_length: int, folder: Path, forms: Sequence[str] = FORMS
+) -> tuple[int, dict[str, nn.Module]]:
+    """Return the number of parameters of a model with random weights, and the model in the named forms."""
     config = RobertaConfig(
         vocab_size=vocab_size,
         num_hidden_layers=sizes.num_layers,
@@ -60,11 +67,18 @@ def build_forms(sizes: Sizes, vocab_size: int, max_length: int, folder: Path) ->
     )
     torch.manual_seed(0)
     model = AutoModelForQuestionAnswering.from_config(config).eval()
-    export_graph(model, folder / "model.onnx", ["input_ids", "attention_mask"])
-    write_int8(folder / "model.onnx", folder / "model_int8.onnx", quantizable_operators(folder / "model.onnx"))
-    rounded = AutoModelForQuestionAnswering.from_config(config).eval().to(torch.bfloat16)
-    graphs = [OnnxModel(folder / "model.onnx"), OnnxModel(folder / "model_int8.onnx")]
-    return num_parameters(model), dict(zip(FORMS, (model, rounded, *graphs), strict=True))
+    graph, rounded_graph = folder / "model.onnx", folder / "model_int8.onnx"
+    if {"onnx float32", "onnx int8"} & set(forms):
+        export_graph(model, graph, ["input_ids", "attention_mask"])
+    if "onnx int8" in forms:
+        write_int8(graph, rounded_graph, quantizable_operators(graph))
+    make = {
+        "torch float32": lambda: model,
+        "torch bfloat16": lambda: AutoModelForQuestionAnswering.from_config(config).eval().to(torch.bfloat16),
+        "onnx float32": lambda: OnnxModel(graph),
+        "onnx int8": lambda: OnnxModel(rounded_graph),
+    }
+    return num_parameters(model), {form: make[form]() for form in forms}
 
 
 def summarise(blocks: Sequence[dict[str, Latency]]) -> list[dict[str, Any]]:
@@ -114,6 +128,23 @@ def result_table(result: dict[str, Any]) -> Table:
     return table
 
 
+def headlines(result: dict[str, Any]) -> list[str]:
+    """Return, for each point, how much faster the fastest form of the student is, and the ratios like for like."""
+    points: dict[tuple[int, int], list[dict[str, Any]]] = {}
+    for row in result["rows"]:
+        if row["model"] == "student":
+            points.setdefault((row["batch_size"], row["length"]), []).append(row)
+    lines = []
+    for (batch_size, length), rows in points.items():
+        best = max(rows, key=lambda row: row["speedup"][0])
+        alike = ", ".join(f"{row['form']} {row['like_for_like'][0]:.1f}x" for row in rows)
+        lines.append(
+            f"{batch_size} x {length}: {best['form']} {best['speedup'][0]:.1f}x the float32 torch teacher; "
+            f"like for like: {alike}"
+        )
+    return lines
+
+
 def main(
     output: str = "inference.json",
     student: Sizes = Sizes(6, 512, 16, 3072),  # noqa: B008 - read only
@@ -125,8 +156,10 @@ def main(
     warmup: int = 1,
     blocks: int = 3,
     threads: int = 1,
+    forms: Sequence[str] = FORMS,
+    clock: Literal["wall", "processor"] = "wall",
 ) -> None:
-    """Time teacher and student in every form, print the table and write it as JSON.
+    """Time teacher and student in every form, print the table and write it as JSON, anew after every point.
 
     Args:
         output: JSON file to write.
@@ -139,26 +172,40 @@ def main(
         warmup: Calls of each model before a block.
         blocks: How often each point is measured anew.
         threads: CPU threads of each operation.
+        forms: What to time, of which ``torch float32`` must be one.
+        clock: What time is told by; see above.
     """
+    if FORMS[0] not in forms or set(forms) - set(FORMS):
+        raise SystemExit(f"--forms: choose from {', '.join(FORMS)}; {FORMS[0]} must be one of them")
+    if clock == "processor" and threads > 1:
+        raise SystemExit("--clock processor adds up the time of all threads: use it with --threads 1")
     console = Console()
     with tempfile.TemporaryDirectory() as folder, num_threads(threads):
         models: dict[str, nn.Module] = {}
         parameters = {}
         for role, sizes in (("teacher", teacher), ("student", student)):
             place = Path(folder) / role
-            parameters[role], forms = build_forms(sizes, vocab_size, max(lengths), place)
-            models |= {f"{role} {form}": model for form, model in forms.items()}
-        rows = []
+            parameters[role], built = build_forms(sizes, vocab_size, max(lengths), place, forms)
+            models |= {f"{role} {form}": model for form, model in built.items()}
+        rows: list[dict[str, Any]] = []
+        environment = {
+            **describe_environment(CPU),
+            "num_threads": threads,
+            "onnxruntime": package_version("onnxruntime"),
+        }
+        settings = {"rounds": rounds, "warmup": warmup, "blocks": blocks, "clock": clock}
+        result = {"parameters": parameters, **settings, "environment": environment, "rows": rows}
         for batch_size in batch_sizes:
             for length in lengths:
                 make_inputs = random_inputs(vocab_size, batch_size, length, CPU, PAD_TOKEN_ID)
-                measured = [measure_latency(models, make_inputs, rounds, warmup, CPU) for _ in range(blocks)]
+                measured = [
+                    measure_latency(models, make_inputs, rounds, warmup, CPU, CLOCKS[clock]) for _ in range(blocks)
+                ]
                 rows += [{"batch_size": batch_size, "length": length, **row} for row in summarise(measured)]
-    environment = {**describe_environment(CPU), "num_threads": threads, "onnxruntime": package_version("onnxruntime")}
-    settings = {"rounds": rounds, "warmup": warmup, "blocks": blocks}
-    result = {"parameters": parameters, **settings, "environment": environment, "rows": rows}
-    write_json(Path(output), result)
+                write_json(Path(output), result)
     console.print(result_table(result))
+    for line in headlines(result):
+        console.print(line, soft_wrap=True)
 
 
 def _ratio(blocks: Sequence[dict[str, Latency]], slow: str, fast: str) -> tuple[float, float, float]:
