@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import threading
 from types import FrameType
 from typing import Any
 
@@ -54,7 +55,9 @@ class SignalStop(Checkpoint):
         self._older_handlers: dict[int, Any] = {}
 
     def install(self) -> None:
-        """Take the signals, again where others have taken them since."""
+        """Take the signals, again where others have taken them since; only the main thread may."""
+        if threading.current_thread() is not threading.main_thread():
+            return
         for number in SIGNALS:
             if (handler := signal.getsignal(number)) != self._note:
                 self._older_handlers.setdefault(number, handler)
