@@ -26,6 +26,7 @@ from distill.callbacks.checkpoints import BestInFinalStage, LastCheckpoint
 from distill.callbacks.config import LoggedConfigCallback
 from distill.callbacks.dashboard import WandbDashboard
 from distill.callbacks.doctor import Doctor
+from distill.callbacks.guard import NumericalGuard
 from distill.callbacks.page import ResultPage
 from distill.callbacks.progress import StageProgressBar
 from distill.callbacks.report import Report
@@ -51,6 +52,7 @@ TRAINER_DEFAULTS: dict[str, Any] = {
 #: The callbacks of every run, in the order in which they act, and the name under which each is configured.
 CALLBACKS: dict[str, type[L.Callback]] = {
     "schedule": StageSchedule,
+    "guard": NumericalGuard,
     "doctor": Doctor,
     "last_checkpoint": LastCheckpoint,
     "best_checkpoint": BestInFinalStage,
