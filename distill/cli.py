@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import logging
 import sys
-import warnings
 from collections.abc import Mapping
 from importlib import import_module
 from inspect import getdoc
@@ -13,7 +11,6 @@ from typing import Any, NoReturn
 
 import lightning as L
 import torch
-import transformers
 from jsonargparse import auto_cli
 from lightning.pytorch.callbacks import ProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
@@ -40,6 +37,8 @@ from distill.links import link_settings, refuse_linked
 from distill.models.loading import first_line
 from distill.modules.base import TaskModule
 from distill.processor import fast_precision, prepare_processor
+from distill.quiet import quieten_libraries
+from distill.settings import check_checkpoint, check_encoding, check_run
 from distill.types import UserError
 
 #: What every run shares unless its configuration says otherwise.
@@ -138,11 +137,14 @@ class DistillCLI(LightningCLI):
         link_settings(parser)
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
-        """Parse the command line; refuse what would be overruled in silence."""
-        super().parse_arguments(parser, args)
-        given = self.config[self.config["subcommand"]]
+        """Parse the command line; refuse what is no text, would be overruled in silence, or makes Lightning stumble."""
+        words = sys.argv[1:] if args is None else args
         try:
-            refuse_linked(sys.argv[1:] if args is None else args, [Path(path) for path in given.get("config") or ()])
+            check_encoding(words)
+            super().parse_arguments(parser, args)
+            given = self.config[self.config["subcommand"]]
+            refuse_linked(words, [Path(path) for path in given.get("config") or ()])
+            check_run(given)
         except UserError as error:
             parser.error(str(error))
 
@@ -182,7 +184,10 @@ class DistillCLI(LightningCLI):
             # Stages leave parts idle: the head in one, the projections in another.
             trainer_config["strategy"] = "ddp_find_unused_parameters_true"
         prepare_processor()
-        return super().instantiate_trainer(**kwargs)
+        try:
+            return super().instantiate_trainer(**kwargs)
+        except (ValueError, TypeError, RuntimeError, ImportError) as error:
+            raise _user_error(error) or UserError(f"trainer: {first_line(error)}") from error
 
     def _parse_ckpt_path(self) -> None:
         """Leave the configuration as it is: Lightning would put the checkpoint's hyperparameters over it, unsaid."""
@@ -198,13 +203,14 @@ class DistillCLI(LightningCLI):
         if logger is not None and not self.trainer.fast_dev_run and not isinstance(logger, CSVLogger):
             raise UserError("trainer.logger: list a CSVLogger first; its folder is where the run's files go")
         if self.subcommand == "fit":
+            self.model.check_optimizer()
             settings.schedule.check(list(self.model.objective.terms), list(getattr(self.datamodule, "others", ())))
         checkpoint = settings.get("ckpt_path")
         # An export may take the student from a folder, and checks that itself.
         if checkpoint is None and self.subcommand not in ("fit", "export") and self.model.starts_at_random:
             raise UserError(f"{self.subcommand}: the student's weights are random; name a run's with --ckpt_path")
-        if checkpoint is not None and checkpoint not in _CHECKPOINT_WORDS and not Path(checkpoint).is_file():
-            raise UserError(f"--ckpt_path {checkpoint}: there is no such file")
+        if checkpoint is not None and checkpoint not in _CHECKPOINT_WORDS:
+            check_checkpoint(Path(checkpoint))
         self.datamodule.check()
         self.model.check(self.datamodule.max_length)
         if self.subcommand == "fit":
@@ -230,6 +236,8 @@ def _several_processes(trainer_config: Mapping[str, Any]) -> bool:
     if devices in ("auto", -1, "-1", None):
         count = torch.cuda.device_count() if trainer_config.get("accelerator") in ("auto", "gpu", "cuda") else 1
     else:
+        if not isinstance(devices, list) and not str(devices).lstrip("-").isdigit():
+            raise UserError(f"trainer.devices: {devices!r} is no number, list or 'auto'")
         count = len(devices) if isinstance(devices, list) else int(devices)
     return count > 1 or (trainer_config.get("num_nodes") or 1) > 1
 
@@ -255,24 +263,6 @@ def _essence(message: str) -> str:
     return essence
 
 
-def _quieten_libraries() -> None:
-    """Switch off what libraries say about themselves and nobody can act on."""
-    transformers.utils.logging.disable_progress_bar()  # two bars for files of a few megabytes
-    logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(
-        lambda record: "litlogger" not in record.getMessage()
-    )
-    for message in (
-        r".*isinstance\(treespec, LeafSpec\)",  # Lightning's own use of a deprecated torch function
-        r".*is not supported by the model summary",  # the summary counts parameters all the same
-        r".*does not have many workers",  # windows are read from memory-mapped files, faster than workers start
-        r".*predict returned None",  # answers go into a file
-        r".*The dirpath has changed from",  # a checkpoint of another run's folder is what was asked for
-        r".*skip_none parameter was deprecated",  # Lightning's own call of jsonargparse
-        r".*It is recommended to use `self.log\('(val|test)/.*sync_dist",  # scores are equal on every process already
-    ):
-        warnings.filterwarnings("ignore", message)
-
-
 def _run_tool(name: str, args: list[str]) -> None:
     """Run a command that needs no Trainer."""
     function = getattr(import_module(TOOLS[name]), name)
@@ -288,13 +278,16 @@ def _run_tool(name: str, args: list[str]) -> None:
 
 def main(args: list[str] | None = None) -> None:
     """Run the command line; a mistake in the data ends with one line and exit code 1."""
-    _quieten_libraries()
+    quieten_libraries()
     command, *rest = (sys.argv[1:] if args is None else args) or [""]
     try:
         if command in TOOLS:
             _run_tool(command, rest)
         else:
             DistillCLI(args)
-    except UserError as error:
-        sys.stderr.write(f"error: {error}\n")
+    except (UserError, MisconfigurationException) as error:
+        sys.stderr.write(f"error: {first_line(error)}\n")
+        sys.exit(1)
+    except (FileExistsError, NotADirectoryError, IsADirectoryError, PermissionError) as error:
+        sys.stderr.write(f"error: {error.filename}: cannot be written: {error.strerror}\n")
         sys.exit(1)

@@ -96,6 +96,32 @@ class TaskModule(L.LightningModule):
         spared = [parameter for parameter in trainable if parameter.ndim <= 1]
         return self.make_optimizer([{"params": decayed}, {"params": spared, "weight_decay": 0.0}])
 
+    def check_optimizer(self) -> None:
+        """Check the optimizer's settings, before there is anything to optimize.
+
+        Raises:
+            UserError: If it refuses them.
+        """
+        try:
+            self.make_optimizer([torch.nn.Parameter(torch.zeros(1))])
+        except (ValueError, TypeError, RuntimeError) as error:
+            raise UserError(f"model.optimizer: {error}") from error
+
+    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
+        """Load the weights of a checkpoint.
+
+        Raises:
+            UserError: If they are of another model.
+        """
+        try:
+            return super().load_state_dict(state_dict, strict, assign)
+        except RuntimeError as error:
+            reason = " ".join(str(error).split())
+            raise UserError(
+                f"the checkpoint is of another model than this configuration's: {reason[:300]}; use the configuration "
+                "it was made with, or start from the student/ folder beside it"
+            ) from error
+
     def configure_gradient_clipping(
         self,
         optimizer: torch.optim.Optimizer,
