@@ -60,9 +60,12 @@ class TaskModule(L.LightningModule):
         self.make_optimizer = optimizer
         #: Set by the StageSchedule before every training batch.
         self.active_stage: ActiveStage | None = None
+        #: The latest training batch's weighted total, as ``loss``, and raw terms, () each; left on the device.
+        self.step_values: dict[str, Tensor] = {}
         #: Scores and predictions of the student in the latest validation, test or prediction.
         self.last_evaluation: EvaluationResult | None = None
         self._evaluation: Evaluation | None = None
+        self._gradient_norm: Tensor | None = None
 
     @property
     def teacher(self) -> PreTrainedModel | None:
@@ -94,6 +97,32 @@ class TaskModule(L.LightningModule):
         spared = [parameter for parameter in trainable if parameter.ndim <= 1]
         return self.make_optimizer([{"params": decayed}, {"params": spared, "weight_decay": 0.0}])
 
+    def check_optimizer(self) -> None:
+        """Check the optimizer's settings, before there is anything to optimize.
+
+        Raises:
+            UserError: If it refuses them.
+        """
+        try:
+            self.make_optimizer([torch.nn.Parameter(torch.zeros(1))])
+        except (ValueError, TypeError, RuntimeError) as error:
+            raise UserError(f"model.optimizer: {error}") from error
+
+    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
+        """Load the weights of a checkpoint.
+
+        Raises:
+            UserError: If they are of another model.
+        """
+        try:
+            return super().load_state_dict(state_dict, strict, assign)
+        except RuntimeError as error:
+            reason = " ".join(str(error).split())
+            raise UserError(
+                f"the checkpoint is of another model than this configuration's: {reason[:300]}; use the configuration "
+                "it was made with, or start from the student/ folder beside it"
+            ) from error
+
     def configure_gradient_clipping(
         self,
         optimizer: torch.optim.Optimizer,
@@ -108,9 +137,20 @@ class TaskModule(L.LightningModule):
         scales_losses = getattr(self.trainer.precision_plugin, "scaler", None) is not None
         if gradient_clip_val is None or scales_losses or gradient_clip_algorithm == "value":
             self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
-            return
-        parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
-        torch.nn.utils.clip_grad_norm_(parameters, gradient_clip_val)
+        else:
+            norm = self.gradient_norm(optimizer)
+            torch.nn.utils.clip_grads_with_norm_(_parameters(optimizer), gradient_clip_val, norm)
+        self._gradient_norm = None
+
+    def gradient_norm(self, optimizer: torch.optim.Optimizer) -> Tensor:
+        """Return the L2 norm of a step's gradients before clipping, (); computed once, and left on the device.
+
+        Gradients of an optimizer that undoes loss scaling only inside its step are still scaled, and so is the norm.
+        """
+        if self._gradient_norm is None:
+            gradients = [parameter.grad for parameter in _parameters(optimizer) if parameter.grad is not None]
+            self._gradient_norm = torch.nn.utils.get_total_norm(gradients)
+        return self._gradient_norm
 
     def compute_terms(self, batch: Batch, weights: Mapping[str, float], temperature: float) -> tuple[Tensor, Any]:
         """Return the weighted objective of a batch, (), and the raw mean of each active term."""
@@ -133,6 +173,7 @@ class TaskModule(L.LightningModule):
             weighted = {name: stage.weights[name] * factors[name] * value for name, value in terms.items()}
             total = torch.stack(list(weighted.values())).sum()
             logged |= {f"train/{self.active_stage.name}/{name}_weighted": weighted[name].detach() for name in weighted}
+        self.step_values = {"loss": total.detach(), **{name: value.detach() for name, value in terms.items()}}
         self.log_dict(logged, batch_size=len(batch.window_ids))
         self.log("train/loss", total.detach(), prog_bar=True, batch_size=len(batch.window_ids))
         return total
@@ -231,3 +272,7 @@ class TaskModule(L.LightningModule):
         for name, value in result.scores.items():
             # Already equal on every process, so nothing is left to reduce.
             self.log(f"{prefix}/{name}", value, prog_bar=name in shown, rank_zero_only=False)
+
+
+def _parameters(optimizer: torch.optim.Optimizer) -> list[Tensor]:
+    return [parameter for group in optimizer.param_groups for parameter in group["params"]]
