@@ -34,6 +34,7 @@ from distill.callbacks.saving import SaveStudent
 from distill.callbacks.stages import StageSchedule
 from distill.callbacks.throughput import Throughput
 from distill.data.base import TaskDataModule
+from distill.distributed.strategy import StagedDDP
 from distill.export.trainer import ExportTrainer
 from distill.links import link_settings, refuse_linked
 from distill.models.loading import first_line
@@ -177,8 +178,7 @@ class DistillCLI(LightningCLI):
             callbacks.append(StageProgressBar(leave=True))
         trainer_config["callbacks"] = callbacks
         if trainer_config.get("strategy") == "auto" and _several_processes(trainer_config):
-            # Stages leave parts idle: the head in one, the projections in another.
-            trainer_config["strategy"] = "ddp_find_unused_parameters_true"
+            trainer_config["strategy"] = StagedDDP()
         prepare_processor()
         return super().instantiate_trainer(**kwargs)
 
