@@ -34,6 +34,7 @@ from distill.callbacks.saving import SaveStudent
 from distill.callbacks.stages import StageSchedule
 from distill.callbacks.throughput import Throughput
 from distill.data.base import TaskDataModule
+from distill.distributed.layout import launched_layout
 from distill.distributed.strategy import StagedDDP
 from distill.export.trainer import ExportTrainer
 from distill.links import link_settings, refuse_linked
@@ -177,6 +178,11 @@ class DistillCLI(LightningCLI):
         ):
             callbacks.append(StageProgressBar(leave=True))
         trainer_config["callbacks"] = callbacks
+        if (layout := launched_layout()) is not None:
+            if trainer_config.get("devices") == "auto":
+                trainer_config["devices"] = layout.num_devices
+            if trainer_config.get("num_nodes") == 1:
+                trainer_config["num_nodes"] = layout.num_nodes
         if trainer_config.get("strategy") == "auto" and _several_processes(trainer_config):
             trainer_config["strategy"] = StagedDDP()
         prepare_processor()

@@ -61,7 +61,7 @@ class GradientAverage:
         for bucket, flat, work in sent:
             work.wait()
             flat /= num_processes()
-            parts = flat.split([parameter.numel() for parameter in bucket])
+            parts = torch.split(flat, [parameter.numel() for parameter in bucket])
             for parameter, part in zip(bucket, parts, strict=True):
                 _gradient(parameter).copy_(part.view_as(parameter))
 

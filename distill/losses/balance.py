@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from distill.losses.base import widen
 from distill.stages import ActiveStage
 
 
@@ -28,13 +29,13 @@ class LossBalance:
         self._seen = torch.zeros(2, 0)
 
     def factors(self, active: ActiveStage, terms: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Return each term's factor, () float32, after taking note of its value in the stage's first steps.
+        """Return each term's factor, () float32 or float64, after taking note of its value in the stage's first steps.
 
         Args:
             active: Where the run stands; its stage says how many steps count.
             terms: The raw values of the batches of all processes, () each; the same names throughout a stage.
         """
-        values = torch.stack([value.detach().float() for value in terms.values()]).abs()
+        values = widen(torch.stack([value.detach() for value in terms.values()])).abs()
         if (self._stage, self._names) != (active.name, list(terms)):
             self._stage, self._names, self._first_step = active.name, list(terms), active.step
             self._seen = values.new_zeros(2, len(terms))

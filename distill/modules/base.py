@@ -136,9 +136,8 @@ class TaskModule(L.LightningModule):
         if stage.balance is not None:
             factors = self.balance.factors(self.active_stage, values)
             scales = {name: scale * factors[name] for name, scale in scales.items()}
-            logged |= {
-                f"train/{self.active_stage.name}/{name}_weighted": scales[name] * values[name] for name in values
-            }
+            weighted = {f"{name}_weighted": scales[name] * value for name, value in values.items()}
+            logged |= {f"train/{self.active_stage.name}/{name}": value for name, value in weighted.items()}
         loss = torch.stack([scales[name] * value for name, value in values.items()]).sum()
         self.log_dict(logged, batch_size=len(batch.window_ids))
         self.log("train/loss", loss, prog_bar=True, batch_size=len(batch.window_ids))

@@ -46,7 +46,6 @@ def test_gradients_of_the_first_step_are_those_of_one_process(fits, accumulated)
         got = two[rank]["32-true", accumulated]["gradients"][0]
         assert got.keys() == expected.keys()
         errors = relative_errors(got, expected)
-        print(f"\nlargest relative error of a gradient, {accumulated}, process {rank}: {max(errors.values()):.1e}")
         assert max(errors.values()) < 1e-6
 
 
@@ -62,7 +61,7 @@ def test_weights_and_logged_values_after_both_stages_are_those_of_one_process(fi
             tolerance = 1e-7 if is_noise(name, expected["gradients"]) else 1e-11
             torch.testing.assert_close(got["weights"][name], weight, rtol=1e-10, atol=tolerance)
         for values, others in zip(got["logged"], expected["logged"], strict=True):
-            assert values == pytest.approx(others, rel=1e-6)  # the balance is kept in float32
+            assert values == pytest.approx(others, rel=1e-6)  # the Trainer logs in float32
 
 
 def test_idle_parameters_have_no_gradient_and_keep_their_values(fits):
