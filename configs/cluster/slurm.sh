@@ -17,7 +17,8 @@
 #SBATCH --output=slurm-%j.out
 set -euo pipefail
 
-options=("$@" --ckpt_path auto)
+# The job goes back into the queue below, once every process has ended and W&B has all of it.
+options=("$@" --ckpt_path auto --stop.requeue false)
 if [[ -n "${SLURM_ARRAY_TASK_ID:-}" ]]; then
     options+=(--seed_everything "$SLURM_ARRAY_TASK_ID")
 fi
@@ -25,4 +26,9 @@ fi
 # Older srun does not take this over from the job.
 export SRUN_CPUS_PER_TASK="${SLURM_CPUS_PER_TASK:-1}"
 # A process that has died takes the others with it, but not those that are still writing the result.
-srun --wait=300 python train.py fit "${options[@]}"
+status=0
+srun --wait=300 python train.py fit "${options[@]}" || status=$?
+if [[ "$status" == 138 ]]; then # 128 + SIGUSR1: saved and stopped
+    scontrol requeue "$SLURM_JOB_ID"
+fi
+exit "$status"

@@ -34,8 +34,8 @@ def relative_errors(got: dict[str, torch.Tensor], expected: dict[str, torch.Tens
 
 
 def is_noise(name: str, steps: list[dict[str, torch.Tensor]]) -> bool:
-    """Whether a gradient is 0 but for rounding in every step."""
-    return all(float(step[name].abs().max()) < 1e-13 for step in steps if name in step)
+    """Whether a gradient is 0 but for rounding in a stage."""
+    return any(float(step[name].abs().max()) < 1e-13 for step in steps if name in step)
 
 
 @pytest.mark.parametrize("accumulated", [1, 2, "text"])
@@ -58,7 +58,7 @@ def test_weights_and_logged_values_after_both_stages_are_those_of_one_process(fi
         assert len(got["gradients"]) == len(expected["gradients"]) == (8 if accumulated == "text" else 30)
         for name, weight in expected["weights"].items():
             # Adam makes steps of what is 0 but for rounding, such as the gradient of a key's bias.
-            tolerance = 1e-7 if is_noise(name, expected["gradients"]) else 1e-11
+            tolerance = 1e-8 if is_noise(name, expected["gradients"]) else 1e-11
             torch.testing.assert_close(got["weights"][name], weight, rtol=1e-10, atol=tolerance)
         for values, others in zip(got["logged"], expected["logged"], strict=True):
             assert values == pytest.approx(others, rel=1e-6)  # the Trainer logs in float32
