@@ -34,8 +34,7 @@ from distill.callbacks.saving import SaveStudent
 from distill.callbacks.stages import StageSchedule
 from distill.callbacks.throughput import Throughput
 from distill.data.base import TaskDataModule
-from distill.distributed.layout import launched_layout
-from distill.distributed.strategy import StagedDDP
+from distill.distributed.layout import lay_out, refuse_sharding
 from distill.export.trainer import ExportTrainer
 from distill.links import link_settings, refuse_linked
 from distill.models.loading import first_line
@@ -178,13 +177,7 @@ class DistillCLI(LightningCLI):
         ):
             callbacks.append(StageProgressBar(leave=True))
         trainer_config["callbacks"] = callbacks
-        if (layout := launched_layout()) is not None:
-            if trainer_config.get("devices") == "auto":
-                trainer_config["devices"] = layout.num_devices
-            if trainer_config.get("num_nodes") == 1:
-                trainer_config["num_nodes"] = layout.num_nodes
-        if trainer_config.get("strategy") == "auto" and _several_processes(trainer_config):
-            trainer_config["strategy"] = StagedDDP()
+        lay_out(trainer_config)
         prepare_processor()
         return super().instantiate_trainer(**kwargs)
 
@@ -209,6 +202,7 @@ class DistillCLI(LightningCLI):
             raise UserError(f"{self.subcommand}: the student's weights are random; name a run's with --ckpt_path")
         if checkpoint is not None and checkpoint not in _CHECKPOINT_WORDS and not Path(checkpoint).is_file():
             raise UserError(f"--ckpt_path {checkpoint}: there is no such file")
+        refuse_sharding(self.trainer.strategy)
         self.datamodule.check()
         self.model.check(self.datamodule.max_length)
         if self.subcommand == "fit":
@@ -226,16 +220,6 @@ def _device_type(trainer_config: Mapping[str, Any]) -> str:
     if accelerator == "auto":
         accelerator = "gpu" if torch.cuda.is_available() else "cpu"
     return "cuda" if accelerator == "gpu" and torch.cuda.is_available() else accelerator
-
-
-def _several_processes(trainer_config: Mapping[str, Any]) -> bool:
-    """Whether a trainer configured so would run on several devices."""
-    devices = trainer_config.get("devices")
-    if devices in ("auto", -1, "-1", None):
-        count = torch.cuda.device_count() if trainer_config.get("accelerator") in ("auto", "gpu", "cuda") else 1
-    else:
-        count = len(devices) if isinstance(devices, list) else int(devices)
-    return count > 1 or (trainer_config.get("num_nodes") or 1) > 1
 
 
 def _user_error(error: BaseException | None) -> UserError | None:
