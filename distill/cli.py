@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import sys
 import warnings
@@ -9,7 +10,7 @@ from collections.abc import Mapping
 from importlib import import_module
 from inspect import getdoc
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import lightning as L
 import torch
@@ -27,11 +28,15 @@ from distill.callbacks.config import LoggedConfigCallback
 from distill.callbacks.dashboard import WandbDashboard
 from distill.callbacks.doctor import Doctor
 from distill.callbacks.page import ResultPage
+from distill.callbacks.plugins import with_safe_plugins
 from distill.callbacks.progress import StageProgressBar
+from distill.callbacks.random_state import RandomState
 from distill.callbacks.report import Report
 from distill.callbacks.samples import SamplePredictions
 from distill.callbacks.saving import SaveStudent
+from distill.callbacks.signals import RunStopped, SignalStop
 from distill.callbacks.stages import StageSchedule
+from distill.callbacks.status import StatusFile
 from distill.callbacks.throughput import Throughput
 from distill.data.base import TaskDataModule
 from distill.distributed.layout import lay_out, refuse_sharding
@@ -39,7 +44,9 @@ from distill.export.trainer import ExportTrainer
 from distill.links import link_settings, refuse_linked
 from distill.models.loading import first_line
 from distill.modules.base import TaskModule
+from distill.parser import BriefParser, user_error
 from distill.processor import fast_precision, prepare_processor
+from distill.resuming import go_on
 from distill.types import UserError
 
 #: What every run shares unless its configuration says otherwise.
@@ -53,6 +60,7 @@ TRAINER_DEFAULTS: dict[str, Any] = {
 CALLBACKS: dict[str, type[L.Callback]] = {
     "schedule": StageSchedule,
     "doctor": Doctor,
+    "random_state": RandomState,
     "last_checkpoint": LastCheckpoint,
     "best_checkpoint": BestInFinalStage,
     "throughput": Throughput,
@@ -62,6 +70,8 @@ CALLBACKS: dict[str, type[L.Callback]] = {
     "saving": SaveStudent,
     "page": ResultPage,
     "dashboard": WandbDashboard,
+    "status": StatusFile,
+    "stop": SignalStop,
 }
 
 
@@ -77,17 +87,8 @@ TOOLS: dict[str, str] = {
 _CHECKPOINT_WORDS = {"best", "last", "hpc", "registry"}
 
 
-class _BriefParser(LightningArgumentParser):
-    """Says what is wrong, and only that."""
-
-    def print_usage(self, file: Any = None) -> None:
-        """Print nothing: the usage is three screens long and would bury the message."""
-
-    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
-        """End with exit code 2 and our own message where there is one, else the essence of the parser's."""
-        mistake = _user_error(ex)
-        super().error(str(mistake) if mistake is not None else _essence(message), None)
-        raise AssertionError("the parser exits")
+#: What is wrong with a disk, not with the program: no space, no quota, no permission, read-only, an I/O error.
+_ENVIRONMENT_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO)
 
 
 class DistillCLI(LightningCLI):
@@ -104,7 +105,7 @@ class DistillCLI(LightningCLI):
             trainer_defaults=TRAINER_DEFAULTS,
             seed_everything_default=42,
             auto_configure_optimizers=False,
-            parser_class=_BriefParser,
+            parser_class=BriefParser,
             parser_kwargs={"epilog": f"Without a Trainer: {', '.join(TOOLS)}; each has its own --help."},
             args=args,
         )
@@ -146,8 +147,9 @@ class DistillCLI(LightningCLI):
             parser.error(str(error))
 
     def before_instantiate_classes(self) -> None:
-        """Settle the precision, so that the saved configuration says in which one the run computes."""
-        trainer_config = self.config[self.subcommand].trainer
+        """Settle the precision, so that the saved configuration says it, and the folder of a run that goes on."""
+        config = self.config[self.subcommand]
+        trainer_config = config.trainer
         device_type = _device_type(trainer_config)
         if trainer_config.precision is None:
             trainer_config.precision = fast_precision(device_type)
@@ -156,6 +158,14 @@ class DistillCLI(LightningCLI):
                 f"trainer.precision: without bfloat16 units this {device_type} emulates {trainer_config.precision}, "
                 "many times slower than 32-true; leave it out to have the fast one chosen"
             )
+        if self.subcommand == "fit" and config.ckpt_path is not None and not config.trainer.fast_dev_run:
+            go_on(config, self._parser(self.subcommand).dump(config, skip_none=False))
+
+    def before_fit(self) -> None:
+        """Have signals end the run in order, also before training."""
+        for callback in self.trainer.callbacks:
+            if isinstance(callback, SignalStop):
+                callback.install()
 
     def instantiate_classes(self) -> None:
         """Build module, data module and trainer; what they refuse ends with exit code 2 before anything loads."""
@@ -163,7 +173,7 @@ class DistillCLI(LightningCLI):
             super().instantiate_classes()
             self._check()
         except (ValueError, MisconfigurationException) as error:
-            mistake = _user_error(error) or (error if isinstance(error, MisconfigurationException) else None)
+            mistake = user_error(error) or (error if isinstance(error, MisconfigurationException) else None)
             if mistake is None:
                 raise
             self.parser.error(first_line(mistake))
@@ -178,6 +188,7 @@ class DistillCLI(LightningCLI):
             callbacks.append(StageProgressBar(leave=True))
         trainer_config["callbacks"] = callbacks
         lay_out(trainer_config)
+        trainer_config["plugins"] = with_safe_plugins(trainer_config.get("plugins"))
         prepare_processor()
         return super().instantiate_trainer(**kwargs)
 
@@ -222,27 +233,6 @@ def _device_type(trainer_config: Mapping[str, Any]) -> str:
     return "cuda" if accelerator == "gpu" and torch.cuda.is_available() else accelerator
 
 
-def _user_error(error: BaseException | None) -> UserError | None:
-    """Return the mistake that an error goes back to; the parser wraps what constructors raise."""
-    while error is not None and not isinstance(error, UserError):
-        error = error.__cause__ or error.__context__
-    return error
-
-
-def _essence(message: str) -> str:
-    """Return the parser's message without the alternatives that were never meant and the echo of the whole value.
-
-    A value that fits none of several types is explained once for each; None is always one of them.
-    """
-    lines = [line for line in message.split("Given value type:")[0].splitlines() if line.strip()]
-    noise = ("Does not validate against any", "Subtypes:", "Errors:", "Expected a <class 'NoneType'>")
-    kept = [line.strip().removeprefix("- ") for line in lines if not line.strip().removeprefix("- ").startswith(noise)]
-    essence = " ".join(kept)
-    if essence.endswith("fit.data, fit.model"):
-        essence += ": name a configuration, such as --config configs/distill.yaml"
-    return essence
-
-
 def _quieten_libraries() -> None:
     """Switch off what libraries say about themselves and nobody can act on."""
     transformers.utils.logging.disable_progress_bar()  # two bars for files of a few megabytes
@@ -268,7 +258,7 @@ def _run_tool(name: str, args: list[str]) -> None:
         function,
         args=args,
         as_positional=False,
-        parser_class=_BriefParser,
+        parser_class=BriefParser,
         prog=f"{Path(sys.argv[0]).name} {name}",
         description=(getdoc(function) or "").split("\n\nArgs:")[0],
     )
@@ -283,6 +273,13 @@ def main(args: list[str] | None = None) -> None:
             _run_tool(command, rest)
         else:
             DistillCLI(args)
-    except UserError as error:
-        sys.stderr.write(f"error: {error}\n")
+    except RunStopped as stop:
+        sys.stderr.write(f"{stop}; go on with --ckpt_path auto\n")
+        sys.exit(128 + stop.signal)
+    except (UserError, OSError) as error:
+        # What fails while a run is being ended may hide what ended it.
+        mistake = user_error(error) or (error if getattr(error, "errno", None) in _ENVIRONMENT_ERRORS else None)
+        if mistake is None:
+            raise
+        sys.stderr.write(f"error: {mistake}\n")
         sys.exit(1)

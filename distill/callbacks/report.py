@@ -16,6 +16,7 @@ from distill.callbacks.benchmark import LatencyBenchmark, reference_latency
 from distill.callbacks.checkpoints import BestInFinalStage, LastCheckpoint, best_rule
 from distill.callbacks.stages import StageSchedule
 from distill.callbacks.throughput import Throughput
+from distill.checkpoints import load_checkpoint
 from distill.files import write_json, write_text
 from distill.loggers import log_summary
 from distill.reporting.comparison import (
@@ -98,6 +99,7 @@ class Report(L.Callback):
             },
         }
         self.report = self._build(trainer, pl_module, checkpoints)
+        self.report |= {"ended": f"finished at step {trainer.global_step}"}
         self.report |= compare_outcomes(self.student_evaluation, self.teacher_evaluation)
         log_summary(trainer.loggers, flatten_figures(self.report), trainer.global_step)
         if folder is not None:
@@ -195,13 +197,11 @@ def _best_checkpoint(trainer: L.Trainer) -> Path | None:
 
 def _last_checkpoint(trainer: L.Trainer) -> Path | None:
     callback = find_callback(trainer, LastCheckpoint)
-    # Without a score to compare, its best checkpoint is its latest one.
-    return Path(callback.best_model_path) if callback is not None and callback.best_model_path else None
+    return callback.path if callback is not None else None
 
 
 def _step(checkpoint: Path) -> int:
-    # Mapped, because only one number of it is read.
-    return int(torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=True)["global_step"])
+    return int(load_checkpoint(checkpoint)["global_step"])
 
 
 def _relative(path: Path | None, folder: Path | None) -> str | None:

@@ -9,7 +9,7 @@ from typing import Any
 import lightning as L
 from lightning.pytorch.utilities import rank_zero_info
 
-from distill.data.staged import StagedLoader, segments
+from distill.data.training import TrainingLoader, segments
 from distill.losses.objective import check_weights
 from distill.stages import Stage, StagePlan
 from distill.types import UserError
@@ -61,7 +61,7 @@ class StageSchedule(L.Callback):
         steps_per_epoch = math.ceil(trainer.num_training_batches / trainer.accumulate_grad_batches)
         self.plan = StagePlan(self.stages, steps_per_epoch)
         loader = trainer.train_dataloader
-        if isinstance(loader, StagedLoader):
+        if isinstance(loader, TrainingLoader):
             loader.segments = segments(self.plan, len(loader), trainer.accumulate_grad_batches)
         fit_loop, epoch_loop = trainer.fit_loop, trainer.fit_loop.epoch_loop
         if epoch_loop.max_steps == -1 or epoch_loop.max_steps > self.plan.total_steps:

@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from transformers import PreTrainedModel
 
+from distill.checkpoints import load_checkpoint
 from distill.losses.balance import LossBalance
 from distill.losses.base import DistillationLoss
 from distill.losses.objective import Objective
@@ -204,7 +205,7 @@ class TaskModule(L.LightningModule):
 
     def load_student_weights(self, checkpoint: str | Path) -> None:
         """Put the student's weights of a checkpoint into the student; missing or foreign weights are an error."""
-        state = torch.load(checkpoint, map_location="cpu", weights_only=True)["state_dict"]
+        state = load_checkpoint(Path(checkpoint))["state_dict"]
         weights = {
             name.removeprefix(STUDENT_PREFIX): tensor
             for name, tensor in state.items()
