@@ -30,5 +30,6 @@ status=0
 srun --wait=300 python train.py fit "${options[@]}" || status=$?
 if [[ "$status" == 138 ]]; then # 128 + SIGUSR1: saved and stopped
     scontrol requeue "$SLURM_JOB_ID"
+    sleep 120 # SLURM ends this script; one that ends by itself meanwhile may count as failed
 fi
 exit "$status"
