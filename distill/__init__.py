@@ -18,6 +18,7 @@ _PUBLIC = {
     "LatencyBenchmark": "distill.callbacks.benchmark",
     "MaskedLanguage": "distill.tasks.masked_language.task",
     "MaskedLanguageModule": "distill.modules.single",
+    "NumericalGuard": "distill.callbacks.guard",
     "QuestionAnswerer": "distill.answering.answerer",
     "QuestionAnswering": "distill.tasks.question_answering.task",
     "QuestionAnsweringModule": "distill.modules.single",

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import errno
-import logging
 import sys
-import warnings
 from collections.abc import Mapping
 from importlib import import_module
 from inspect import getdoc
@@ -14,7 +12,6 @@ from typing import Any
 
 import lightning as L
 import torch
-import transformers
 from jsonargparse import auto_cli
 from lightning.pytorch.callbacks import ProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
@@ -27,6 +24,7 @@ from distill.callbacks.checkpoints import BestInFinalStage, LastCheckpoint
 from distill.callbacks.config import LoggedConfigCallback
 from distill.callbacks.dashboard import WandbDashboard
 from distill.callbacks.doctor import Doctor
+from distill.callbacks.guard import NumericalGuard
 from distill.callbacks.page import ResultPage
 from distill.callbacks.plugins import with_safe_plugins
 from distill.callbacks.progress import StageProgressBar
@@ -46,7 +44,9 @@ from distill.models.loading import first_line
 from distill.modules.base import TaskModule
 from distill.parser import BriefParser, user_error
 from distill.processor import fast_precision, prepare_processor
+from distill.quiet import quieten_libraries
 from distill.resuming import go_on
+from distill.settings import check_checkpoint, check_encoding, check_run
 from distill.types import UserError
 
 #: What every run shares unless its configuration says otherwise.
@@ -59,6 +59,7 @@ TRAINER_DEFAULTS: dict[str, Any] = {
 #: The callbacks of every run, in the order in which they act, and the name under which each is configured.
 CALLBACKS: dict[str, type[L.Callback]] = {
     "schedule": StageSchedule,
+    "guard": NumericalGuard,
     "doctor": Doctor,
     "random_state": RandomState,
     "last_checkpoint": LastCheckpoint,
@@ -87,8 +88,11 @@ TOOLS: dict[str, str] = {
 _CHECKPOINT_WORDS = {"best", "last", "hpc", "registry"}
 
 
-#: What is wrong with a disk, not with the program: no space, no quota, no permission, read-only, an I/O error.
-_ENVIRONMENT_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO)
+#: What is wrong with a disk, not with the program: no space, no quota, no permission, a file for a folder.
+_ENVIRONMENT_ERRORS = (
+    *(errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO),
+    *(errno.EEXIST, errno.ENOTDIR, errno.EISDIR),
+)
 
 
 class DistillCLI(LightningCLI):
@@ -138,11 +142,14 @@ class DistillCLI(LightningCLI):
         link_settings(parser)
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
-        """Parse the command line; refuse what would be overruled in silence."""
-        super().parse_arguments(parser, args)
-        given = self.config[self.config["subcommand"]]
+        """Parse the command line; refuse what is no text, would be overruled in silence, or makes Lightning stumble."""
+        words = sys.argv[1:] if args is None else args
         try:
-            refuse_linked(sys.argv[1:] if args is None else args, [Path(path) for path in given.get("config") or ()])
+            check_encoding(words)
+            super().parse_arguments(parser, args)
+            given = self.config[self.config["subcommand"]]
+            refuse_linked(words, [Path(path) for path in given.get("config") or ()])
+            check_run(given)
         except UserError as error:
             parser.error(str(error))
 
@@ -190,7 +197,10 @@ class DistillCLI(LightningCLI):
         lay_out(trainer_config)
         trainer_config["plugins"] = with_safe_plugins(trainer_config.get("plugins"))
         prepare_processor()
-        return super().instantiate_trainer(**kwargs)
+        try:
+            return super().instantiate_trainer(**kwargs)
+        except (ValueError, TypeError, RuntimeError, ImportError) as error:
+            raise user_error(error) or UserError(f"trainer: {first_line(error)}") from error
 
     def _parse_ckpt_path(self) -> None:
         """Leave the configuration as it is: Lightning would put the checkpoint's hyperparameters over it, unsaid."""
@@ -206,13 +216,14 @@ class DistillCLI(LightningCLI):
         if logger is not None and not self.trainer.fast_dev_run and not isinstance(logger, CSVLogger):
             raise UserError("trainer.logger: list a CSVLogger first; its folder is where the run's files go")
         if self.subcommand == "fit":
+            self.model.check_optimizer()
             settings.schedule.check(list(self.model.objective.terms), list(getattr(self.datamodule, "others", ())))
         checkpoint = settings.get("ckpt_path")
         # An export may take the student from a folder, and checks that itself.
         if checkpoint is None and self.subcommand not in ("fit", "export") and self.model.starts_at_random:
             raise UserError(f"{self.subcommand}: the student's weights are random; name a run's with --ckpt_path")
-        if checkpoint is not None and checkpoint not in _CHECKPOINT_WORDS and not Path(checkpoint).is_file():
-            raise UserError(f"--ckpt_path {checkpoint}: there is no such file")
+        if checkpoint is not None and checkpoint not in _CHECKPOINT_WORDS:
+            check_checkpoint(Path(checkpoint))
         refuse_sharding(self.trainer.strategy)
         self.datamodule.check()
         self.model.check(self.datamodule.max_length)
@@ -233,22 +244,13 @@ def _device_type(trainer_config: Mapping[str, Any]) -> str:
     return "cuda" if accelerator == "gpu" and torch.cuda.is_available() else accelerator
 
 
-def _quieten_libraries() -> None:
-    """Switch off what libraries say about themselves and nobody can act on."""
-    transformers.utils.logging.disable_progress_bar()  # two bars for files of a few megabytes
-    logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(
-        lambda record: "litlogger" not in record.getMessage()
-    )
-    for message in (
-        r".*isinstance\(treespec, LeafSpec\)",  # Lightning's own use of a deprecated torch function
-        r".*is not supported by the model summary",  # the summary counts parameters all the same
-        r".*does not have many workers",  # windows are read from memory-mapped files, faster than workers start
-        r".*predict returned None",  # answers go into a file
-        r".*The dirpath has changed from",  # a checkpoint of another run's folder is what was asked for
-        r".*skip_none parameter was deprecated",  # Lightning's own call of jsonargparse
-        r".*It is recommended to use `self.log\('(val|test)/.*sync_dist",  # scores are equal on every process already
-    ):
-        warnings.filterwarnings("ignore", message)
+def _environment_error(error: BaseException) -> Exception | None:
+    """Return what says one clear line by itself: a mistake in the Trainer's settings, or trouble with the disk."""
+    if isinstance(error, MisconfigurationException):
+        return error
+    if isinstance(error, OSError) and error.errno in _ENVIRONMENT_ERRORS:
+        return UserError(f"{error.filename}: {error.strerror}") if error.filename else error
+    return None
 
 
 def _run_tool(name: str, args: list[str]) -> None:
@@ -266,7 +268,7 @@ def _run_tool(name: str, args: list[str]) -> None:
 
 def main(args: list[str] | None = None) -> None:
     """Run the command line; a mistake in the data ends with one line and exit code 1."""
-    _quieten_libraries()
+    quieten_libraries()
     command, *rest = (sys.argv[1:] if args is None else args) or [""]
     try:
         if command in TOOLS:
@@ -276,10 +278,10 @@ def main(args: list[str] | None = None) -> None:
     except RunStopped as stop:
         sys.stderr.write(f"{stop}; go on with --ckpt_path auto\n")
         sys.exit(128 + stop.signal)
-    except (UserError, OSError) as error:
+    except (UserError, MisconfigurationException, OSError) as error:
         # What fails while a run is being ended may hide what ended it.
-        mistake = user_error(error) or (error if getattr(error, "errno", None) in _ENVIRONMENT_ERRORS else None)
+        mistake = user_error(error) or _environment_error(error)
         if mistake is None:
             raise
-        sys.stderr.write(f"error: {mistake}\n")
+        sys.stderr.write(f"error: {first_line(mistake)}\n")
         sys.exit(1)

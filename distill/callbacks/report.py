@@ -14,6 +14,7 @@ from rich.console import Console
 
 from distill.callbacks.benchmark import LatencyBenchmark, reference_latency
 from distill.callbacks.checkpoints import BestInFinalStage, LastCheckpoint, best_rule
+from distill.callbacks.guard import NumericalGuard
 from distill.callbacks.stages import StageSchedule
 from distill.callbacks.throughput import Throughput
 from distill.checkpoints import load_checkpoint
@@ -100,6 +101,8 @@ class Report(L.Callback):
         }
         self.report = self._build(trainer, pl_module, checkpoints)
         self.report |= {"ended": f"finished at step {trainer.global_step}"}
+        guard = find_callback(trainer, NumericalGuard)
+        self.report |= {"numerics": guard.counts} if guard is not None else {}
         self.report |= compare_outcomes(self.student_evaluation, self.teacher_evaluation)
         log_summary(trainer.loggers, flatten_figures(self.report), trainer.global_step)
         if folder is not None:

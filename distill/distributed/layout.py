@@ -68,5 +68,7 @@ def _several_processes(trainer: Mapping[str, Any]) -> bool:
     if devices in ("auto", -1, "-1", None):
         count = torch.cuda.device_count() if trainer.get("accelerator") in ("auto", "gpu", "cuda") else 1
     else:
+        if not isinstance(devices, list) and not str(devices).lstrip("-").isdigit():
+            raise UserError(f"trainer.devices: {devices!r} is no number, list or 'auto'")
         count = len(devices) if isinstance(devices, list) else int(devices)
     return count > 1 or (trainer.get("num_nodes") or 1) > 1

@@ -61,9 +61,12 @@ class TaskModule(L.LightningModule):
         self.make_optimizer = optimizer
         #: Set by the StageSchedule before every training batch.
         self.active_stage: ActiveStage | None = None
+        #: The latest training batch's weighted total, as ``loss``, and raw terms, () each; left on the device.
+        self.step_values: dict[str, Tensor] = {}
         #: Scores and predictions of the student in the latest validation, test or prediction.
         self.last_evaluation: EvaluationResult | None = None
         self._evaluation: Evaluation | None = None
+        self._gradient_norm: Tensor | None = None
 
     @property
     def teacher(self) -> PreTrainedModel | None:
@@ -95,6 +98,32 @@ class TaskModule(L.LightningModule):
         spared = [parameter for parameter in trainable if parameter.ndim <= 1]
         return self.make_optimizer([{"params": decayed}, {"params": spared, "weight_decay": 0.0}])
 
+    def check_optimizer(self) -> None:
+        """Check the optimizer's settings, before there is anything to optimize.
+
+        Raises:
+            UserError: If it refuses them.
+        """
+        try:
+            self.make_optimizer([torch.nn.Parameter(torch.zeros(1))])
+        except (ValueError, TypeError, RuntimeError) as error:
+            raise UserError(f"model.optimizer: {error}") from error
+
+    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
+        """Load the weights of a checkpoint.
+
+        Raises:
+            UserError: If they are of another model.
+        """
+        try:
+            return super().load_state_dict(state_dict, strict, assign)
+        except RuntimeError as error:
+            reason = " ".join(str(error).split())
+            raise UserError(
+                f"the checkpoint is of another model than this configuration's: {reason[:300]}; use the configuration "
+                "it was made with, or start from the student/ folder beside it"
+            ) from error
+
     def configure_gradient_clipping(
         self,
         optimizer: torch.optim.Optimizer,
@@ -109,9 +138,20 @@ class TaskModule(L.LightningModule):
         scales_losses = getattr(self.trainer.precision_plugin, "scaler", None) is not None
         if gradient_clip_val is None or scales_losses or gradient_clip_algorithm == "value":
             self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
-            return
-        parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
-        torch.nn.utils.clip_grad_norm_(parameters, gradient_clip_val)
+        else:
+            norm = self.gradient_norm(optimizer)
+            torch.nn.utils.clip_grads_with_norm_(_parameters(optimizer), gradient_clip_val, norm)
+        self._gradient_norm = None
+
+    def gradient_norm(self, optimizer: torch.optim.Optimizer) -> Tensor:
+        """Return the L2 norm of a step's gradients before clipping, (); computed once, and left on the device.
+
+        Gradients of an optimizer that undoes loss scaling only inside its step are still scaled, and so is the norm.
+        """
+        if self._gradient_norm is None:
+            gradients = [parameter.grad for parameter in _parameters(optimizer) if parameter.grad is not None]
+            self._gradient_norm = torch.nn.utils.get_total_norm(gradients)
+        return self._gradient_norm
 
     def compute_means(self, batch: Batch, weights: Mapping[str, float], temperature: float) -> dict[str, Mean]:
         """Return the unweighted, undivided mean of each active term over a batch."""
@@ -140,6 +180,7 @@ class TaskModule(L.LightningModule):
             weighted = {f"{name}_weighted": scales[name] * value for name, value in values.items()}
             logged |= {f"train/{self.active_stage.name}/{name}": value for name, value in weighted.items()}
         loss = torch.stack([scales[name] * value for name, value in values.items()]).sum()
+        self.step_values = {"loss": loss, **values}
         self.log_dict(logged, batch_size=len(batch.window_ids))
         self.log("train/loss", loss, prog_bar=True, batch_size=len(batch.window_ids))
         return torch.stack([scales[name] * share.loss for name, share in shares.items()]).sum()
@@ -234,3 +275,7 @@ class TaskModule(L.LightningModule):
         for name, value in result.scores.items():
             # Already equal on every process, so nothing is left to reduce.
             self.log(f"{prefix}/{name}", value, prog_bar=name in shown, rank_zero_only=False)
+
+
+def _parameters(optimizer: torch.optim.Optimizer) -> list[Tensor]:
+    return [parameter for group in optimizer.param_groups for parameter in group["params"]]
