@@ -49,7 +49,7 @@ def replay(trainer: L.Trainer, module: Any, folder: Path) -> list[str]:
             means = module.compute_means(batch, fault.weights, fault.temperature)
         terms = {name: mean.value for name, mean in means.items()}
         total = torch.stack([fault.weights[name] * value for name, value in terms.items()]).sum()
-        (total / len(batches)).backward()
+        torch.autograd.backward(total / len(batches))
         now = {"loss": total, **terms}
         lines += [f"  batch {i}: {name} {float(value):.6g}, was {kept[name]:.6g}" for name, value in now.items()]
     norm = torch.nn.utils.get_total_norm([p.grad for p in module.parameters() if p.grad is not None])
