@@ -64,8 +64,7 @@ class Run:
         end = time.monotonic() + seconds
         while self.output.count(text) < count:
             self.slurm.hurry(self.job)
-            state = self.slurm.job(self.job).get("JobState")
-            assert state not in ENDED, f"{state} without {text!r}:\n{self.output[-3000:]}"
+            assert not (state := self.end()), f"{state} without {text!r}:\n{self.output[-3000:]}"
             assert time.monotonic() < end, f"no {text!r} within {seconds} s:\n{self.output[-3000:]}"
             time.sleep(0.3)
 
@@ -73,12 +72,20 @@ class Run:
         """Send what SLURM sends before it takes the nodes away."""
         self.slurm.ask("scancel", "--signal=USR1", self.job)
 
+    def end(self) -> str:
+        """Return how the job has ended, nothing while it has not; one that is being put back may look failed."""
+        for _ in range(10):
+            if (state := self.slurm.job(self.job).get("JobState", "")) not in ENDED:
+                return ""
+            time.sleep(0.5)
+        return state
+
     def finish(self, seconds: float = 300) -> str:
         """Return how the job has ended."""
         end = time.monotonic() + seconds
-        while (state := self.slurm.job(self.job).get("JobState", "")) not in ENDED:
+        while not (state := self.end()):
             self.slurm.hurry(self.job)
-            assert time.monotonic() < end, f"still {state} after {seconds} s:\n{self.output[-3000:]}"
+            assert time.monotonic() < end, f"no end within {seconds} s:\n{self.output[-3000:]}"
             time.sleep(0.5)
         return state
 
