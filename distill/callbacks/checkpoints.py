@@ -95,6 +95,8 @@ class LastCheckpoint(Checkpoint):
         if self._folder is None:
             return
         path = self._folder / LAST
+        for logger in trainer.loggers:
+            logger.save()  # what lies before a checkpoint is not logged again
         if trainer.is_global_zero:
             keep_previous(path)
         trainer.save_checkpoint(path, weights_only=False)

@@ -50,6 +50,7 @@ class SignalStop(Checkpoint):
     def __init__(self, requeue: bool = True) -> None:
         self.requeue = requeue
         self._received: int | None = None
+        self._end: RunStopped | None = None
         self._is_training = False
         self._outside = "before training"
         self._older_handlers: dict[int, Any] = {}
@@ -72,7 +73,7 @@ class SignalStop(Checkpoint):
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         """Take the signals."""
         if stage == "fit":
-            self._received, self._outside = None, "before training"
+            self._received, self._end, self._outside = None, None, "before training"
             self.install()
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -81,6 +82,11 @@ class SignalStop(Checkpoint):
         self.install()
         for number in SIGNALS:  # else it gives them back to whom it took them from, which is this callback
             trainer._signal_connector._original_handlers.pop(number, None)
+
+    def on_train_batch_start(self, trainer: L.Trainer, pl_module: Any, batch: Any, batch_idx: int) -> None:
+        """Do not begin another step once the run is saved."""
+        if self._end is not None:
+            raise self._end
 
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -98,6 +104,8 @@ class SignalStop(Checkpoint):
         """Stop if asked to; from the last epoch's end on at once, since all that was trained is saved."""
         self._stop_if_asked(trainer)
         self._settle_phase(trainer)
+        if self._end is not None and not self._is_training:
+            raise self._end
 
     def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
         """Give the signals back; put the job back into the queue, now that everything about the end is written."""
@@ -138,7 +146,8 @@ class SignalStop(Checkpoint):
         for callback in trainer.checkpoint_callbacks:
             if isinstance(callback, LastCheckpoint):
                 callback.save(trainer)
-        raise RunStopped(number, f"at step {trainer.global_step}")
+        # Raised a moment later, when Lightning has logged what this step gave.
+        self._end = RunStopped(number, f"at step {trainer.global_step}")
 
     def _after_saving(self) -> None:
         """Decide what follows an orderly stop."""
