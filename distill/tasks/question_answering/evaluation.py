@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from torch import Tensor
-from torch import distributed as dist
 
 from distill.metrics.squad import SquadMetric, question_scores
 from distill.tasks.base import Evaluation, EvaluationResult
+from distill.tasks.gathering import gather_items
 from distill.tasks.question_answering.answers import ChosenAnswer, WindowAnswers, best_spans, choose_answers
 from distill.tasks.question_answering.breakdown import breakdowns
 from distill.types import Batch, Example, UserError
@@ -62,7 +62,7 @@ class QuestionAnsweringEvaluation(Evaluation):
             UserError: If a question has no window on any process.
             RuntimeError: If the windows of a question are on several processes, or belong to an unknown question.
         """
-        answers = _gather(choose_answers(self._window_answers, self.null_threshold, self.n_best))
+        answers = gather_items(choose_answers(self._window_answers, self.null_threshold, self.n_best), "question")
         unknown = answers.keys() - self.examples.keys()
         if unknown:
             raise RuntimeError(f"question {min(unknown)!r} is not among the {len(self.examples)} to be scored")
@@ -88,18 +88,3 @@ class QuestionAnsweringEvaluation(Evaluation):
             for (question_id, prediction), answers in zip(predictions.items(), references, strict=True)
         }
         return EvaluationResult(metric.compute(), predictions, outcomes, breakdowns(examples, self.language))
-
-
-def _gather(answers: dict[str, ChosenAnswer]) -> dict[str, ChosenAnswer]:
-    """Return the answers of all processes."""
-    if not (dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1):
-        return answers
-    parts: list[dict[str, ChosenAnswer]] = [{} for _ in range(dist.get_world_size())]
-    dist.all_gather_object(parts, answers)
-    gathered: dict[str, ChosenAnswer] = {}
-    for part in parts:
-        twice = gathered.keys() & part.keys()
-        if twice:
-            raise RuntimeError(f"question {min(twice)!r} has windows on several processes: keep them on one")
-        gathered |= part
-    return gathered
