@@ -25,6 +25,7 @@ _PUBLIC = {
     "ResultPage": "distill.callbacks.page",
     "SaveStudent": "distill.callbacks.saving",
     "SquadDataModule": "distill.data.datamodule",
+    "SequenceClassification": "distill.tasks.classification.task",
     "SingleModule": "distill.modules.single",
     "SquadMetric": "distill.metrics.squad",
     "StagedDataModule": "distill.data.staged",
