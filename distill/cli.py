@@ -37,7 +37,7 @@ from distill.data.base import TaskDataModule
 from distill.export.trainer import ExportTrainer
 from distill.links import link_settings, refuse_linked
 from distill.models.loading import first_line
-from distill.modules.base import TaskModule
+from distill.modules.run import RunModule
 from distill.processor import fast_precision, prepare_processor
 from distill.types import UserError
 
@@ -94,7 +94,7 @@ class DistillCLI(LightningCLI):
 
     def __init__(self, args: list[str] | None = None) -> None:
         super().__init__(
-            TaskModule,
+            RunModule,
             TaskDataModule,
             subclass_mode_model=True,
             subclass_mode_data=True,
@@ -196,7 +196,9 @@ class DistillCLI(LightningCLI):
         if logger is not None and not self.trainer.fast_dev_run and not isinstance(logger, CSVLogger):
             raise UserError("trainer.logger: list a CSVLogger first; its folder is where the run's files go")
         if self.subcommand == "fit":
-            settings.schedule.check(list(self.model.objective.terms), list(getattr(self.datamodule, "others", ())))
+            settings.schedule.check(self.model.terms, list(getattr(self.datamodule, "others", ())))
+            for name, stage in settings.schedule.stages.items():
+                self.model.check_stage(name, stage)
         checkpoint = settings.get("ckpt_path")
         # An export may take the student from a folder, and checks that itself.
         if checkpoint is None and self.subcommand not in ("fit", "export") and self.model.starts_at_random:
@@ -204,7 +206,7 @@ class DistillCLI(LightningCLI):
         if checkpoint is not None and checkpoint not in _CHECKPOINT_WORDS and not Path(checkpoint).is_file():
             raise UserError(f"--ckpt_path {checkpoint}: there is no such file")
         self.datamodule.check()
-        self.model.check(self.datamodule.max_length)
+        self.model.check_data(self.datamodule)
         if self.subcommand == "fit":
             for name, stage in settings.schedule.stages.items():
                 if stage.data is not None and self.model.objective.plans(stage.weights)[0].logits:

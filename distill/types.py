@@ -7,7 +7,7 @@ Hidden state 0 is the embedding output; hidden state l (1..L) is the output of l
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import torch
@@ -75,12 +75,14 @@ class Batch:
         window_ids: (B,) identifiers of the windows, for looking things up; they stay on the CPU.
         windows: The windows themselves, for decoding, of the kind that the task's evaluation takes (:class:`Window`
             in question answering); empty in training batches.
+        task: The name of the task that the batch is of, where a run trains several.
     """
 
     inputs: dict[str, Tensor]
     labels: dict[str, Tensor]
     window_ids: Tensor
     windows: list[Any] = field(default_factory=list)
+    task: str | None = None
 
     @property
     def attention_mask(self) -> Tensor:
@@ -93,12 +95,7 @@ class Batch:
         def move(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
             return {name: tensor.to(device, non_blocking=non_blocking) for name, tensor in tensors.items()}
 
-        return Batch(
-            move(self.inputs),
-            move(self.labels),
-            self.window_ids,
-            self.windows,
-        )
+        return replace(self, inputs=move(self.inputs), labels=move(self.labels))
 
 
 class LayerMap(NamedTuple):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,11 @@ _SPLITS_OF_STAGE = {
     "test": ("test",),
     "predict": ("predict",),
 }
+
+
+def by_task(loaders: Any) -> Mapping[str | None, DataLoader[Batch]]:
+    """Return the loaders of a data module by the names of its :attr:`~TaskDataModule.parts`."""
+    return loaders if isinstance(loaders, Mapping) else {None: loaders}
 
 
 class TaskDataModule(L.LightningDataModule, ABC):
@@ -59,6 +65,11 @@ class TaskDataModule(L.LightningDataModule, ABC):
                 raise UserError(f"data.{name} must be at least 1, not {value}")
         if num_workers < 0:
             raise UserError(f"data.num_workers must be at least 0, not {num_workers}")
+
+    @property
+    def parts(self) -> Mapping[str | None, TaskDataModule]:
+        """The data of each task of the run by its name: itself alone and under no name, unless it holds several."""
+        return {None: self}
 
     @cached_property
     def tokenizer(self) -> PreTrainedTokenizerBase:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from itertools import islice
+from itertools import islice, pairwise
 from typing import Any, NamedTuple
 
 from torch.utils.data import DataLoader, Dataset
 
 from distill.data.base import TaskDataModule
+from distill.data.mixing import first_batches
 from distill.models.loading import EMBEDDED
 from distill.stages import StagePlan
 from distill.types import Batch, UserError
@@ -38,19 +39,12 @@ def segments(plan: StagePlan, batches_per_epoch: int, batches_per_step: int) -> 
         batches_per_epoch: Batches of an epoch; its last step may take fewer than the others.
         batches_per_step: Batches whose gradients make up a step.
     """
-
-    def first_batch(step: int) -> int:
-        epoch, rest = divmod(step, plan.steps_per_epoch)
-        return epoch * batches_per_epoch + min(rest * batches_per_step, batches_per_epoch)
-
     read: dict[str | None, int] = {}
     laid_out: list[Segment] = []
-    step = 0
-    for stage, num_steps in zip(plan.stages.values(), plan.lengths, strict=True):
-        start, end = first_batch(step), first_batch(step + num_steps)
+    starts = first_batches(plan, batches_per_epoch, batches_per_step)
+    for stage, (start, end) in zip(plan.stages.values(), pairwise(starts), strict=True):
         laid_out.append(Segment(stage.data, start, end, read.get(stage.data, 0)))
         read[stage.data] = read.get(stage.data, 0) + end - start
-        step += num_steps
     return [*laid_out[:-1], laid_out[-1]._replace(end=None)]
 
 
@@ -69,7 +63,7 @@ class StagedLoader:
         self.loaders: dict[str | None, DataLoader[Batch]] = {None: main}
         for name, loader in others.items():
             self.loaders[name] = loader
-        #: Set by the StageSchedule when training starts, before the first batch is asked for.
+        #: Known when training starts, see :meth:`follow`.
         self.segments: list[Segment] = []
         self.epoch = 0
         self._num_batches = 0
@@ -90,6 +84,10 @@ class StagedLoader:
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch that is yielded next."""
         self.epoch = epoch
+
+    def follow(self, plan: StagePlan, batches_per_step: int) -> None:
+        """Learn the stages, before the first batch is asked for."""
+        self.segments = segments(plan, len(self), batches_per_step)
 
     def __len__(self) -> int:
         return len(self.loaders[None])

@@ -7,19 +7,21 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import lightning as L
 import torch
 from lightning.pytorch.cli import OptimizerCallable
 from torch import Tensor
 from torch.utils.data import DataLoader
 from transformers import PreTrainedModel
 
+from distill.data.base import TaskDataModule
 from distill.losses.balance import LossBalance
 from distill.losses.base import DistillationLoss
 from distill.losses.objective import Objective
 from distill.models.recording import Recorder
-from distill.stages import ActiveStage
-from distill.tasks.base import Evaluation, EvaluationResult, Task
+from distill.models.sharing import share_encoder
+from distill.modules.run import RunModule, part_of, run_data
+from distill.stages import Stage
+from distill.tasks.base import Evaluation, EvaluationResult, Score, Task
 from distill.tasks.question_answering.task import QuestionAnswering
 from distill.types import Batch, Recording, RecordingPlan, UserError
 
@@ -30,8 +32,11 @@ STUDENT_PREFIX = "student."
 BALANCE_KEY = "loss_balance"
 
 
-class TaskModule(L.LightningModule):
+class TaskModule(RunModule):
     """A trainable student with a task, an objective of named terms, and one way of being evaluated.
+
+    It is a run of its own, or the member of a run of several tasks whose students share an encoder: the same code, but
+    for what it logs, which then goes through the run's module under the task's name.
 
     Which terms count, how much, at which temperature and learning rate is decided by the active stage, which a
     :class:`~distill.callbacks.StageSchedule` sets before every batch.
@@ -52,13 +57,16 @@ class TaskModule(L.LightningModule):
         task: Task | None = None,
         optimizer: OptimizerCallable = torch.optim.AdamW,
     ) -> None:
-        super().__init__()
+        super().__init__(optimizer)
         self.task = task if task is not None else self.default_task()
         self.objective = Objective(losses)
         self.balance = LossBalance()
-        self.make_optimizer = optimizer
-        #: Set by the StageSchedule before every training batch.
-        self.active_stage: ActiveStage | None = None
+        #: What the task is called in a run of several.
+        self.name: str | None = None
+        #: How much its objective counts there.
+        self.weight = 1.0
+        # The module of such a run, and the member that owns its encoder; no parts of this one, hence the tuple.
+        self._run: tuple[RunModule, TaskModule] | None = None
         #: Scores and predictions of the student in the latest validation, test or prediction.
         self.last_evaluation: EvaluationResult | None = None
         self._evaluation: Evaluation | None = None
@@ -69,9 +77,34 @@ class TaskModule(L.LightningModule):
         return None
 
     @property
-    def starts_at_random(self) -> bool:
-        """Whether the student has only random weights until it is trained or a checkpoint is loaded."""
-        return True
+    def members(self) -> Mapping[str | None, TaskModule]:
+        """Itself alone."""
+        return {self.name: self}
+
+    @property
+    def headline(self) -> tuple[Score, ...]:
+        """The scores that tables and reports put first."""
+        return self.task.headline
+
+    @property
+    def main_score(self) -> Score:
+        """The task's."""
+        return self.task.main_score
+
+    @property
+    def terms(self) -> tuple[str, ...]:
+        """The losses that stages may weight."""
+        return tuple(self.objective.terms)
+
+    def mean_score(self, results: Mapping[str | None, EvaluationResult]) -> float | None:
+        """Return the main score; a mean over one task."""
+        return results[self.name].scores[self.main_score.name]
+
+    @property
+    def data(self) -> Any:
+        """The task's data in the run; nothing without a data module."""
+        data = run_data(self)
+        return data.parts[self.name] if data is not None else None
 
     @property
     def trains_head(self) -> bool:
@@ -86,30 +119,39 @@ class TaskModule(L.LightningModule):
         """
         raise UserError(f"{type(self).__name__} cannot be trained by itself")
 
-    def configure_optimizers(self) -> torch.optim.Optimizer:
-        """Return the optimizer; weight decay spares biases and norms, as in every published recipe."""
-        trainable = [parameter for parameter in self.parameters() if parameter.requires_grad]
-        decayed = [parameter for parameter in trainable if parameter.ndim > 1]
-        spared = [parameter for parameter in trainable if parameter.ndim <= 1]
-        return self.make_optimizer([{"params": decayed}, {"params": spared, "weight_decay": 0.0}])
+    def check_data(self, data: TaskDataModule) -> None:
+        """Check models and data, see :meth:`check`."""
+        if list(data.parts) != [None]:
+            raise UserError(f"data holds the tasks {', '.join(map(str, data.parts))}; give the model MultiTaskModule")
+        self.check(data.max_length)
 
-    def configure_gradient_clipping(
-        self,
-        optimizer: torch.optim.Optimizer,
-        gradient_clip_val: float | None = None,
-        gradient_clip_algorithm: str | None = None,
-    ) -> None:
-        """Clip gradients, fused optimizers included.
+    def check_stage(self, name: str, stage: Stage) -> None:
+        """Check that the stage names no tasks."""
+        if stage.tasks is not None:
+            raise UserError(f"stage {name!r}: only a MultiTaskModule has tasks to name; leave tasks out")
 
-        Lightning refuses those under mixed precision, since they undo loss scaling only inside their step; but only
-        float16 scales losses, and there we leave the refusal to Lightning.
+    def join(self, run: RunModule, name: str, weight: float, owner: TaskModule) -> None:
+        """Become the member of a run of several tasks.
+
+        Args:
+            run: The module of the run.
+            name: What the task is called in it.
+            weight: How much its objective counts.
+            owner: The member whose student's encoder all of them compute with.
         """
-        scales_losses = getattr(self.trainer.precision_plugin, "scaler", None) is not None
-        if gradient_clip_val is None or scales_losses or gradient_clip_algorithm == "value":
-            self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
-            return
-        parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
-        torch.nn.utils.clip_grad_norm_(parameters, gradient_clip_val)
+        self._run, self.name, self.weight = (run, owner), name, weight
+
+    def share_encoder(self) -> None:
+        """Let the student compute with the run's encoder, once it is built and before it is recorded."""
+        if self._run and self._run[1] is not self:
+            share_encoder(self.student, self._run[1].student)
+
+    def log(self, name: str, *args: Any, **kwargs: Any) -> None:
+        """Log a value, in a run of several tasks as ``<task>/<name>``."""
+        if self._run:
+            self._run[0].log(f"{self.name}/{name}", *args, **kwargs)
+        else:
+            super().log(name, *args, **kwargs)
 
     def compute_terms(self, batch: Batch, weights: Mapping[str, float], temperature: float) -> tuple[Tensor, Any]:
         """Return the weighted objective of a batch, (), and the raw mean of each active term."""
@@ -134,7 +176,7 @@ class TaskModule(L.LightningModule):
             logged |= {f"train/{self.active_stage.name}/{name}_weighted": weighted[name].detach() for name in weighted}
         self.log_dict(logged, batch_size=len(batch.window_ids))
         self.log("train/loss", total.detach(), prog_bar=True, batch_size=len(batch.window_ids))
-        return total
+        return self.weight * total
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep what the balance of the terms has seen."""
@@ -149,7 +191,7 @@ class TaskModule(L.LightningModule):
 
     def evaluate(self, model: PreTrainedModel, dataloader: DataLoader[Batch]) -> EvaluationResult:
         """Score a model (student, teacher, baseline) over an evaluation set, on every process together."""
-        evaluation = self._start(dataloader)
+        evaluation = self.start_evaluation(dataloader)
         was_training = model.training
         model.eval().to(self.device)
         with torch.inference_mode(), self.trainer.precision_plugin.val_step_context():
@@ -160,15 +202,15 @@ class TaskModule(L.LightningModule):
 
     def on_validation_epoch_start(self) -> None:
         """Start a new evaluation."""
-        self._evaluation = self._start(self.trainer.val_dataloaders)
+        self._evaluation = self.start_evaluation(self.trainer.val_dataloaders)
 
     def on_test_epoch_start(self) -> None:
         """Start a new evaluation."""
-        self._evaluation = self._start(self.trainer.test_dataloaders)
+        self._evaluation = self.start_evaluation(self.trainer.test_dataloaders)
 
     def on_predict_epoch_start(self) -> None:
         """Start a new evaluation, of which only the predictions are of use."""
-        self._evaluation = self._start(self.trainer.predict_dataloaders)
+        self._evaluation = self.start_evaluation(self.trainer.predict_dataloaders)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Add the student's answers for one batch."""
@@ -198,18 +240,15 @@ class TaskModule(L.LightningModule):
     def load_student_weights(self, checkpoint: str | Path) -> None:
         """Put the student's weights of a checkpoint into the student; missing or foreign weights are an error."""
         state = torch.load(checkpoint, map_location="cpu", weights_only=True)["state_dict"]
-        weights = {
-            name.removeprefix(STUDENT_PREFIX): tensor
-            for name, tensor in state.items()
-            if name.startswith(STUDENT_PREFIX)
-        }
-        self.student.load_state_dict(weights, strict=True)
+        self.student.load_state_dict(part_of(state, STUDENT_PREFIX), strict=True)
 
     def _sum_over_processes(self, values: Tensor) -> Tensor:
         total: Tensor = self.trainer.strategy.reduce(values, reduce_op="sum")
         return total
 
-    def _start(self, dataloader: Any) -> Evaluation:
+    def start_evaluation(self, dataloaders: Any) -> Evaluation:
+        """Start an evaluation over the set of a loader, or over the task's own of several loaders."""
+        dataloader = dataloaders[self.name] if isinstance(dataloaders, Mapping) else dataloaders
         limits = (self.trainer.limit_val_batches, self.trainer.limit_test_batches, self.trainer.limit_predict_batches)
         is_trial = bool(self.trainer.fast_dev_run) or any(limit != 1.0 for limit in limits)
         # Sets without examples are scored item by item.

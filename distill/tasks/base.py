@@ -135,6 +135,16 @@ class Task(ABC):
         """Return how an example is shown beside its predictions; needed where evaluations have predictions."""
         raise NotImplementedError(f"{self.name} has no predictions to show")
 
+    def guess(self, batch: Batch, target: int, num_classes: int) -> Tensor | None:
+        """Return logits of always choosing one class, in the form of :meth:`logits`; None where that is no baseline.
+
+        Args:
+            batch: The batch to guess for.
+            target: The class, as :meth:`targets` counts them.
+            num_classes: Classes of the head.
+        """
+        return None
+
     @abstractmethod
     def evaluation(self, examples: Sequence[Any], partial: bool = False) -> Evaluation:
         """Start an evaluation over ``examples``; with ``partial`` some of them may never come, as in trial runs."""

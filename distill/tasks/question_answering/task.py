@@ -95,6 +95,12 @@ class QuestionAnswering(Task):
         start_char = example.answers[0].start_char if example.answers else None
         return Shown(example.question_id, example.question, example.context, references, start_char)
 
+    def guess(self, batch: Batch, target: int, num_classes: int) -> Tensor:
+        """Return scores by which no question has an answer, whatever position is the most frequent one: (B, S, 2)."""
+        logits = torch.zeros(*batch.attention_mask.shape, 2)
+        logits[:, 0] = 1.0
+        return logits
+
     def evaluation(self, examples: Sequence[Example], partial: bool = False) -> QuestionAnsweringEvaluation:
         """Start an evaluation over the questions."""
         return QuestionAnsweringEvaluation(
