@@ -33,7 +33,7 @@ _PUBLIC = {
     "StagedDataModule": "distill.data.staged",
     "StageSchedule": "distill.callbacks.stages",
     "Student": "distill.models.student",
-    "TaskSettings": "distill.modules.multitask",
+    "TaskSettings": "distill.modules.members",
     "TeacherCache": "distill.teaching.teachers",
     "TextDataModule": "distill.data.text",
     "Throughput": "distill.callbacks.throughput",

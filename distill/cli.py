@@ -199,6 +199,7 @@ class DistillCLI(LightningCLI):
             settings.schedule.check(self.model.terms, list(getattr(self.datamodule, "others", ())))
             for name, stage in settings.schedule.stages.items():
                 self.model.check_stage(name, stage)
+        self.datamodule.take_tasks({name: member.task for name, member in self.model.members.items()})
         checkpoint = settings.get("ckpt_path")
         # An export may take the student from a folder, and checks that itself.
         if checkpoint is None and self.subcommand not in ("fit", "export") and self.model.starts_at_random:

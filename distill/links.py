@@ -82,7 +82,10 @@ def _tokenizer_of(model: Namespace | None) -> str:
     settings = (model.get("init_args") if model is not None else None) or {}
     student = settings.get("student") or {}
     folder = Student(init=student["init"]).folder if student.get("init") else None
-    named = (settings.get("tokenizer"), folder, settings.get("teacher"), settings.get("model"))
+    # The parser keeps what is inside a mapping as class_path and init_args once it has checked it.
+    tasks = [task.get("init_args") or task for task in (settings.get("tasks") or {}).values()]
+    teachers = [task.get("teacher") for task in tasks]
+    named = (settings.get("tokenizer"), folder, settings.get("teacher"), settings.get("model"), *teachers)
     return next((str(source) for source in named if source), EMBEDDED)
 
 

@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from transformers import PreTrainedTokenizerBase
 
 from distill.models.loading import load_tokenizer
+from distill.tasks.base import Task
 from distill.types import Batch, UserError
 
 #: The parts of the data.
@@ -70,6 +71,9 @@ class TaskDataModule(L.LightningDataModule, ABC):
     def parts(self) -> Mapping[str | None, TaskDataModule]:
         """The data of each task of the run by its name: itself alone and under no name, unless it holds several."""
         return {None: self}
+
+    def take_tasks(self, tasks: Mapping[str | None, Task]) -> None:
+        """Learn what is predicted, by the names of :attr:`parts`; for data that is read and cut by its task."""
 
     @cached_property
     def tokenizer(self) -> PreTrainedTokenizerBase:

@@ -17,6 +17,7 @@ from distill.data.base import SPLITS, TaskDataModule
 from distill.data.sampling import EvaluationSampler, TrainingSampler, evaluation_batches
 from distill.data.windows import RowPadder, WindowDataset, cached_windows, fingerprint
 from distill.models.loading import EMBEDDED
+from distill.tasks.base import Task
 from distill.tasks.labelled import LabelledTask
 from distill.types import Batch, UserError
 
@@ -74,15 +75,13 @@ class LabelledDataModule(TaskDataModule):
         cache_dir: str = "~/.cache/distill",
     ) -> None:
         super().__init__(tokenizer, batch_size, eval_batch_size, seed, num_workers, cache_dir)
-        if task is None:
-            raise UserError("data: name the task, such as distill.TokenClassification, with model.init_args.task")
         if max_length < _LEAST_LENGTH:
             raise UserError(f"data.max_length must be at least {_LEAST_LENGTH}, not {max_length}")
         if train_files and not validation_files and dataset == EMBEDDED:
             raise UserError(
                 "data.train_files without data.validation_files would be scored on the embedded set; name both"
             )
-        self.task = task
+        self._task = task
         self.dataset = dataset
         self.dataset_config = dataset_config
         self.hub_splits = {**HUB_SPLITS, **(hub_splits or {})}
@@ -91,8 +90,25 @@ class LabelledDataModule(TaskDataModule):
         self._windows: dict[str, WindowDataset] = {}
         self._counts: dict[str, dict[str, int]] = {}
 
+    @property
+    def task(self) -> LabelledTask:
+        """What is predicted, by which the data is read and cut.
+
+        Raises:
+            UserError: If there is no task with labels.
+        """
+        if self._task is None:
+            raise UserError("data: name the task, such as distill.TokenClassification, with model.init_args.task")
+        return self._task
+
+    def take_tasks(self, tasks: Mapping[str | None, Task]) -> None:
+        """Read and cut by the model's task, unless there is one already."""
+        if self._task is None and isinstance(task := tasks[None], LabelledTask):
+            self._task = task
+
     def check(self) -> None:
-        """Check that the tokenizer gives offsets, which loading it does."""
+        """Check that there is a task, and that the tokenizer gives offsets, which loading it does."""
+        assert self.task is not None
         assert self.tokenizer.is_fast
 
     def train_dataloader(self) -> DataLoader[Batch]:

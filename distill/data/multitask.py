@@ -10,6 +10,7 @@ from torch.utils.data import DataLoader
 from distill.data.base import TaskDataModule
 from distill.data.mixing import MixedDataset, MixedSampler, Sampling, check_sampling
 from distill.models.loading import EMBEDDED
+from distill.tasks.base import Task
 from distill.types import Batch, UserError
 
 
@@ -56,6 +57,12 @@ class MultiTaskDataModule(TaskDataModule):
     def parts(self) -> Mapping[str | None, TaskDataModule]:
         """The data of each task by its name."""
         return dict(self.tasks.items())
+
+    def take_tasks(self, tasks: Mapping[str | None, Task]) -> None:
+        """Tell each part its task."""
+        for name, part in self.tasks.items():
+            if name in tasks:
+                part.take_tasks({None: tasks[name]})
 
     def check(self) -> None:
         """Check the data of every task against the tokenizer."""

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,21 +12,20 @@ import torch
 from lightning.pytorch.cli import OptimizerCallable
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
-from transformers import PreTrainedConfig, PreTrainedModel
+from transformers import PreTrainedModel
 
 from distill.data.base import TaskDataModule
 from distill.losses.base import DistillationLoss
-from distill.models.layer_map import SeparateLayers
-from distill.models.loading import check_same_tokenizer, load_config, load_frozen, load_tokenizer
+from distill.models.loading import check_same_tokenizer, load_frozen, load_tokenizer
 from distill.models.saving import ENCODER
 from distill.models.student import TRIMMED, Student
 from distill.modules.base import STUDENT_PREFIX, TaskModule
 from distill.modules.distillation import DistillationModule, default_losses
+from distill.modules.members import LayerMapSettings, TaskSettings, build_member
 from distill.modules.run import RunModule, part_of
-from distill.modules.single import SingleModule
 from distill.stages import ActiveStage, Stage
 from distill.tasks.base import EvaluationResult, Score, Task
-from distill.teaching.teachers import ExtraTeacher, TeacherCache
+from distill.teaching.teachers import TeacherCache
 from distill.types import Batch, UserError
 
 #: The score of a run of several tasks: the mean of the tasks' main scores, in per cent.
@@ -35,30 +33,6 @@ MEAN = Score("mean", "mean over tasks")
 
 #: First parts of the names of what is logged, and a folder beside the tasks', which therefore cannot be a task's name.
 _RESERVED = {"train", "val", "test", "report", "latency", "throughput", "final", ENCODER}
-
-LayerMapSettings = Literal["uniform", "last", "skip", "similarity", "pruned"] | list[int] | SeparateLayers
-
-
-@dataclass(frozen=True)
-class TaskSettings:
-    """One of the tasks of a student.
-
-    Attributes:
-        task: What is predicted.
-        teacher: Folder or hub name of a model with the task's head; without one the task is learned from labels alone.
-            Tasks of one kind that name the same teacher share it.
-        weight: How much the task's objective counts beside the others'.
-        layer_map: Which teacher layers the student learns from; the module's when left out.
-        losses: The terms that stages may weight; the module's when left out.
-        extra_teachers: More teachers whose logits are averaged with the first one's.
-    """
-
-    task: Task
-    teacher: str | None = None
-    weight: float = 1.0
-    layer_map: LayerMapSettings | None = None
-    losses: dict[str, DistillationLoss] | None = None
-    extra_teachers: list[ExtraTeacher] | None = None
 
 
 class MultiTaskModule(RunModule):
@@ -112,22 +86,16 @@ class MultiTaskModule(RunModule):
         shared = losses if losses is not None else default_losses()
         self.tasks = nn.ModuleDict()
         for name, settings in tasks.items():
-            own = copy.deepcopy(settings.losses if settings.losses is not None else shared)
-            member: TaskModule
-            if settings.teacher is None:
-                member = _LabelledTask(settings.task, student, source, own)
-            else:
-                chosen = settings.layer_map if settings.layer_map is not None else layer_map
-                member = DistillationModule(
-                    settings.teacher,
-                    student,
-                    chosen,
-                    own,
-                    settings.task,
-                    teacher_dtype=teacher_dtype,
-                    extra_teachers=settings.extra_teachers,
-                    teacher_cache=teacher_cache,
-                )
+            member = build_member(
+                settings,
+                student,
+                source,
+                losses=shared,
+                layer_map=layer_map,
+                teacher_dtype=teacher_dtype,
+                teacher_cache=teacher_cache,
+            )
+            if isinstance(member, DistillationModule):
                 member.load_teacher = self._load_teacher
             self.tasks[name] = member
         self._owner_name = taught[0] if taught else next(iter(tasks))
@@ -346,25 +314,3 @@ class MultiTaskModule(RunModule):
         if key not in self._loaded:
             self._loaded[key] = load_frozen(task, source, dtype)
         return self._loaded[key]
-
-
-class _LabelledTask(SingleModule):
-    """A task of the student without a teacher."""
-
-    def __init__(self, task: Task, student: Student, source: str, losses: Mapping[str, DistillationLoss]) -> None:
-        labelled = {name: loss for name, loss in losses.items() if not loss.needs_teacher}
-        super().__init__(source, losses=labelled, task=task)
-        self.student_settings = student
-
-    @property
-    def starts_at_random(self) -> bool:
-        """Whether the shared encoder does."""
-        return True
-
-    def _build(self) -> PreTrainedModel:
-        assert self.model_source is not None
-        return self.student_settings.build(self.task, load_config(self.model_source))
-
-    def _config(self) -> PreTrainedConfig:
-        assert self.model_source is not None
-        return self.student_settings.config(load_config(self.model_source))

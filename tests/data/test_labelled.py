@@ -154,7 +154,7 @@ def test_examples_without_a_window_are_noticed(make_data, kind):
 
 def test_mistakes_in_the_settings_are_refused(tmp_path):
     with pytest.raises(UserError, match=r"name the task"):
-        LabelledDataModule()
+        LabelledDataModule().check()
     task = TASKS["tagging"]
     with pytest.raises(UserError, match="name both"):
         LabelledDataModule(task, train_files=["a"])

@@ -17,7 +17,8 @@ from distill.data.multitask import MultiTaskDataModule
 from distill.models.loading import load_frozen
 from distill.models.student import Student
 from distill.modules.distillation import DistillationModule
-from distill.modules.multitask import MultiTaskModule, TaskSettings
+from distill.modules.members import TaskSettings
+from distill.modules.multitask import MultiTaskModule
 from distill.stages import Stage
 from distill.tasks.question_answering.task import QuestionAnswering
 from distill.types import UserError
@@ -129,7 +130,9 @@ def test_an_idle_task_costs_nothing(teacher_folder, data, tmp_path, monkeypatch)
     ran = []
     learn = DistillationModule.compute_terms
     monkeypatch.setattr(
-        DistillationModule, "compute_terms", lambda self, batch, *rest: ran.append(self.name) or learn(self, batch, *rest)
+        DistillationModule,
+        "compute_terms",
+        lambda self, batch, *rest: ran.append(self.name) or learn(self, batch, *rest),
     )
     teachers, students = [], []
 
@@ -209,7 +212,9 @@ def test_one_task_alone_is_trained_as_its_own_module_trains_it(teacher_folder, p
     single = DistillationModule(str(teacher_folder), STUDENT, teacher_cache=None)
     fit(single, part, tmp_path / "single", stages, num_sanity_val_steps=0)
     torch.manual_seed(7)
-    multi = MultiTaskModule({"many": TaskSettings(QuestionAnswering(), str(teacher_folder))}, STUDENT, teacher_cache=None)
+    multi = MultiTaskModule(
+        {"many": TaskSettings(QuestionAnswering(), str(teacher_folder))}, STUDENT, teacher_cache=None
+    )
     data = MultiTaskDataModule({"many": part}, tokenizer=str(teacher_folder), seed=5)
     # One task's batches come in the order of its own sampler.
     fit(multi, data, tmp_path / "multi", stages)
@@ -246,7 +251,10 @@ def test_mistakes_are_named(teacher_folder, data):
 def settings_of(parts, teacher_folder) -> list[str]:
     """Return the command line of a small run of three tasks."""
     tasks = {
-        name: {"task": {"class_path": "distill.QuestionAnswering"}, "teacher": None if name == "labelled" else str(teacher_folder)}
+        name: {
+            "task": {"class_path": "distill.QuestionAnswering"},
+            "teacher": None if name == "labelled" else str(teacher_folder),
+        }
         for name in parts
     }
     data = {
@@ -278,6 +286,7 @@ def settings_of(parts, teacher_folder) -> list[str]:
         f"--schedule.stages={json.dumps(stages)}",
         *("--benchmark.lengths=[32]", "--benchmark.rounds=2", "--benchmark.warmup=0", "--throughput.peak_size=16"),
         *("--trainer.accelerator=cpu", "--trainer.enable_progress_bar=false", "--trainer.enable_model_summary=false"),
+        "--trainer.log_every_n_steps=1",
     ]
 
 
@@ -303,7 +312,13 @@ def test_a_whole_run_from_the_command_line(parts, teacher_folder, tmp_path, monk
     assert "majority" in printed
     assert "few: F1" in printed
     columns = (run / "metrics.csv").read_text(encoding="utf-8").splitlines()[0].split(",")
-    assert {"many/val/f1", "few/train/logits/labels", "labelled/train/loss", "val/mean", "few/report/student/f1"} <= set(columns)
+    assert {
+        "many/val/f1",
+        "few/train/logits/labels",
+        "labelled/train/loss",
+        "val/mean",
+        "few/report/student/f1",
+    } <= set(columns)
     assert "labelled/train/logits/logits" not in columns
     for name in report["tasks"]:
         assert (run / "tasks" / name / "outcomes.jsonl").is_file()
@@ -324,7 +339,7 @@ def test_a_whole_run_from_the_command_line(parts, teacher_folder, tmp_path, monk
     checkpoint = run / "checkpoints" / "best.ckpt"
     main(["validate", *settings_of(parts, teacher_folder), f"--ckpt_path={checkpoint}"])
     again = tmp_path / "lightning_logs" / "version_1"
-    for name, section in report["tasks"].items():
+    for name in report["tasks"]:
         answers = json.loads((again / "tasks" / name / "predictions.json").read_text(encoding="utf-8"))
         rows = (run / "tasks" / name / "outcomes.jsonl").read_text(encoding="utf-8").splitlines()
         assert {row["id"]: row["student"]["prediction"] for row in map(json.loads, rows)} == answers

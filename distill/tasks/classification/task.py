@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.functional import one_hot
 from transformers import AutoModelForSequenceClassification, PreTrainedTokenizerBase
 
 from distill.tasks.base import Score, Shown
@@ -110,6 +111,10 @@ class SequenceClassification(LabelledTask):
     def num_head_tokens(self, batch: Batch) -> Tensor:
         """Return at how many tokens the head is needed, () int64: at one of each text."""
         return torch.full((), len(batch.window_ids), dtype=torch.int64, device=batch.attention_mask.device)
+
+    def guess(self, batch: Batch, target: int, num_classes: int) -> Tensor:
+        """Return scores by which every text has one label, (B, C)."""
+        return one_hot(torch.full((len(batch.attention_mask),), target), num_classes).float()
 
     def show(self, example: LabelledText) -> Shown:
         """Return the texts, the second of a pair as what the first is asked about, and the label."""

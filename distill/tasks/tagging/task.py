@@ -7,7 +7,9 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
+from torch.nn.functional import one_hot
 from transformers import AutoModelForTokenClassification, PreTrainedTokenizerBase
 
 from distill.metrics.spans import OUTSIDE, split_tag
@@ -103,6 +105,10 @@ class TokenClassification(LabelledTask):
         """Return the class of each labelled word, (N,) int64."""
         labels = batch.labels["label_ids"]
         return labels[labels.ne(IGNORED)]
+
+    def guess(self, batch: Batch, target: int, num_classes: int) -> Tensor:
+        """Return scores by which every token has one label, (B, S, C)."""
+        return one_hot(torch.full(batch.attention_mask.shape, target), num_classes).float()
 
     def show(self, example: TaggedSentence) -> Shown:
         """Return the sentence and its labels."""
