@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
@@ -12,12 +13,17 @@ from transformers import PreTrainedConfig, PreTrainedModel
 from distill.losses.base import DistillationLoss
 from distill.models.layer_map import SeparateLayers
 from distill.models.loading import load_config
-from distill.models.student import Student
+from distill.models.saving import ENCODER
+from distill.models.student import TRIMMED, Student
 from distill.modules.base import TaskModule
 from distill.modules.distillation import DistillationModule
 from distill.modules.single import SingleModule
 from distill.tasks.base import Task
 from distill.teaching.teachers import ExtraTeacher, TeacherCache
+from distill.types import UserError
+
+#: First parts of the names of what is logged, and a folder beside the tasks', which therefore cannot be a task's name.
+_RESERVED = {"train", "val", "test", "report", "latency", "throughput", "final", "mean", ENCODER}
 
 LayerMapSettings = Literal["uniform", "last", "skip", "similarity", "pruned"] | list[int] | SeparateLayers
 
@@ -42,6 +48,25 @@ class TaskSettings:
     layer_map: LayerMapSettings | None = None
     losses: dict[str, DistillationLoss] | None = None
     extra_teachers: list[ExtraTeacher] | None = None
+
+
+def check_tasks(tasks: Mapping[str, TaskSettings], student: Student) -> None:
+    """Check the tasks of a student, before anything is loaded.
+
+    Raises:
+        UserError: If there is no task, a name or a weight cannot be used, or there is nothing to take sizes from.
+    """
+    if not tasks:
+        raise UserError("model.tasks: name at least one task")
+    for name, settings in tasks.items():
+        if name in _RESERVED or not name.replace("_", "").replace("-", "").isalnum():
+            raise UserError(f"model.tasks: {name!r} cannot be the name of a task; use letters, digits, - and _")
+        if not 0 < settings.weight < math.inf:
+            raise UserError(f"model.tasks.{name}: weight must be more than 0, not {settings.weight}")
+    if student.vocabulary == TRIMMED:
+        raise UserError("student.vocabulary trimmed: pieces are counted for one task alone; use full")
+    if student.folder is None and all(settings.teacher is None for settings in tasks.values()):
+        raise UserError("model.tasks: without any teacher there are no sizes; start from a folder, student.init")
 
 
 def build_member(

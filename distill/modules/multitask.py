@@ -17,11 +17,10 @@ from transformers import PreTrainedModel
 from distill.data.base import TaskDataModule
 from distill.losses.base import DistillationLoss
 from distill.models.loading import check_same_tokenizer, load_frozen, load_tokenizer
-from distill.models.saving import ENCODER
-from distill.models.student import TRIMMED, Student
+from distill.models.student import Student
 from distill.modules.base import STUDENT_PREFIX, TaskModule
 from distill.modules.distillation import DistillationModule, default_losses
-from distill.modules.members import LayerMapSettings, TaskSettings, build_member
+from distill.modules.members import LayerMapSettings, TaskSettings, build_member, check_tasks
 from distill.modules.run import RunModule, part_of
 from distill.stages import ActiveStage, Stage
 from distill.tasks.base import EvaluationResult, Score, Task
@@ -30,9 +29,6 @@ from distill.types import Batch, UserError
 
 #: The score of a run of several tasks: the mean of the tasks' main scores, in per cent.
 MEAN = Score("mean", "mean over tasks")
-
-#: First parts of the names of what is logged, and a folder beside the tasks', which therefore cannot be a task's name.
-_RESERVED = {"train", "val", "test", "report", "latency", "throughput", "final", ENCODER}
 
 
 class MultiTaskModule(RunModule):
@@ -69,20 +65,10 @@ class MultiTaskModule(RunModule):
         teacher_cache: TeacherCache | None = TeacherCache(),  # noqa: B008 - frozen, so sharing it is safe
     ) -> None:
         super().__init__(optimizer)
-        if not tasks:
-            raise UserError("model.tasks: name at least one task")
-        for name, settings in tasks.items():
-            if name in _RESERVED or not name.replace("_", "").replace("-", "").isalnum():
-                raise UserError(f"model.tasks: {name!r} cannot be the name of a task; use letters, digits, - and _")
-            if not 0 < settings.weight < float("inf"):
-                raise UserError(f"model.tasks.{name}: weight must be more than 0, not {settings.weight}")
-        if student.vocabulary == TRIMMED:
-            raise UserError("student.vocabulary trimmed: pieces are counted for one task alone; use full")
+        check_tasks(tasks, student)
         taught = [name for name, settings in tasks.items() if settings.teacher is not None]
         #: Whose tokenizer cuts the text, and whose family and sizes are the student's where it names none.
-        source = tasks[taught[0]].teacher if taught else student.folder
-        if source is None:
-            raise UserError("model.tasks: without any teacher there are no sizes; start from a folder, student.init")
+        source = str(tasks[taught[0]].teacher if taught else student.folder)
         shared = losses if losses is not None else default_losses()
         self.tasks = nn.ModuleDict()
         for name, settings in tasks.items():
