@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import logging
+import errno
 import sys
-import warnings
 from collections.abc import Mapping
 from importlib import import_module
 from inspect import getdoc
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import lightning as L
 import torch
-import transformers
 from jsonargparse import auto_cli
 from lightning.pytorch.callbacks import ProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
@@ -26,19 +24,28 @@ from distill.callbacks.checkpoints import BestInFinalStage, LastCheckpoint
 from distill.callbacks.config import LoggedConfigCallback
 from distill.callbacks.dashboard import WandbDashboard
 from distill.callbacks.doctor import Doctor
+from distill.callbacks.guard import NumericalGuard
 from distill.callbacks.page import ResultPage
+from distill.callbacks.plugins import with_safe_plugins
 from distill.callbacks.progress import StageProgressBar
+from distill.callbacks.random_state import RandomState
 from distill.callbacks.report import Report
 from distill.callbacks.samples import SamplePredictions
 from distill.callbacks.saving import SaveStudent
+from distill.callbacks.signals import RunStopped, SignalStop
 from distill.callbacks.stages import StageSchedule
+from distill.callbacks.status import StatusFile
 from distill.callbacks.throughput import Throughput
 from distill.data.base import TaskDataModule
 from distill.export.trainer import ExportTrainer
 from distill.links import link_settings, refuse_linked
 from distill.models.loading import first_line
 from distill.modules.run import RunModule
+from distill.parser import BriefParser, user_error
 from distill.processor import fast_precision, prepare_processor
+from distill.quiet import quieten_libraries
+from distill.resuming import go_on
+from distill.settings import check_checkpoint, check_encoding, check_run
 from distill.types import UserError
 
 #: What every run shares unless its configuration says otherwise.
@@ -51,7 +58,9 @@ TRAINER_DEFAULTS: dict[str, Any] = {
 #: The callbacks of every run, in the order in which they act, and the name under which each is configured.
 CALLBACKS: dict[str, type[L.Callback]] = {
     "schedule": StageSchedule,
+    "guard": NumericalGuard,
     "doctor": Doctor,
+    "random_state": RandomState,
     "last_checkpoint": LastCheckpoint,
     "best_checkpoint": BestInFinalStage,
     "throughput": Throughput,
@@ -61,6 +70,8 @@ CALLBACKS: dict[str, type[L.Callback]] = {
     "saving": SaveStudent,
     "page": ResultPage,
     "dashboard": WandbDashboard,
+    "status": StatusFile,
+    "stop": SignalStop,
 }
 
 
@@ -76,17 +87,11 @@ TOOLS: dict[str, str] = {
 _CHECKPOINT_WORDS = {"best", "last", "hpc", "registry"}
 
 
-class _BriefParser(LightningArgumentParser):
-    """Says what is wrong, and only that."""
-
-    def print_usage(self, file: Any = None) -> None:
-        """Print nothing: the usage is three screens long and would bury the message."""
-
-    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
-        """End with exit code 2 and our own message where there is one, else the essence of the parser's."""
-        mistake = _user_error(ex)
-        super().error(str(mistake) if mistake is not None else _essence(message), None)
-        raise AssertionError("the parser exits")
+#: What is wrong with a disk, not with the program: no space, no quota, no permission, a file for a folder.
+_ENVIRONMENT_ERRORS = (
+    *(errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO),
+    *(errno.EEXIST, errno.ENOTDIR, errno.EISDIR),
+)
 
 
 class DistillCLI(LightningCLI):
@@ -103,7 +108,7 @@ class DistillCLI(LightningCLI):
             trainer_defaults=TRAINER_DEFAULTS,
             seed_everything_default=42,
             auto_configure_optimizers=False,
-            parser_class=_BriefParser,
+            parser_class=BriefParser,
             parser_kwargs={"epilog": f"Without a Trainer: {', '.join(TOOLS)}; each has its own --help."},
             args=args,
         )
@@ -136,17 +141,21 @@ class DistillCLI(LightningCLI):
         link_settings(parser)
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
-        """Parse the command line; refuse what would be overruled in silence."""
-        super().parse_arguments(parser, args)
-        given = self.config[self.config["subcommand"]]
+        """Parse the command line; refuse what is no text, would be overruled in silence, or makes Lightning stumble."""
+        words = sys.argv[1:] if args is None else args
         try:
-            refuse_linked(sys.argv[1:] if args is None else args, [Path(path) for path in given.get("config") or ()])
+            check_encoding(words)
+            super().parse_arguments(parser, args)
+            given = self.config[self.config["subcommand"]]
+            refuse_linked(words, [Path(path) for path in given.get("config") or ()])
+            check_run(given)
         except UserError as error:
             parser.error(str(error))
 
     def before_instantiate_classes(self) -> None:
-        """Settle the precision, so that the saved configuration says in which one the run computes."""
-        trainer_config = self.config[self.subcommand].trainer
+        """Settle the precision, so that the saved configuration says it, and the folder of a run that goes on."""
+        config = self.config[self.subcommand]
+        trainer_config = config.trainer
         device_type = _device_type(trainer_config)
         if trainer_config.precision is None:
             trainer_config.precision = fast_precision(device_type)
@@ -155,6 +164,14 @@ class DistillCLI(LightningCLI):
                 f"trainer.precision: without bfloat16 units this {device_type} emulates {trainer_config.precision}, "
                 "many times slower than 32-true; leave it out to have the fast one chosen"
             )
+        if self.subcommand == "fit" and config.ckpt_path is not None and not config.trainer.fast_dev_run:
+            go_on(config, self._parser(self.subcommand).dump(config, skip_none=False))
+
+    def before_fit(self) -> None:
+        """Have signals end the run in order, also before training."""
+        for callback in self.trainer.callbacks:
+            if isinstance(callback, SignalStop):
+                callback.install()
 
     def instantiate_classes(self) -> None:
         """Build module, data module and trainer; what they refuse ends with exit code 2 before anything loads."""
@@ -162,7 +179,7 @@ class DistillCLI(LightningCLI):
             super().instantiate_classes()
             self._check()
         except (ValueError, MisconfigurationException) as error:
-            mistake = _user_error(error) or (error if isinstance(error, MisconfigurationException) else None)
+            mistake = user_error(error) or (error if isinstance(error, MisconfigurationException) else None)
             if mistake is None:
                 raise
             self.parser.error(first_line(mistake))
@@ -179,8 +196,12 @@ class DistillCLI(LightningCLI):
         if trainer_config.get("strategy") == "auto" and _several_processes(trainer_config):
             # Stages leave parts idle: the head in one, the projections in another.
             trainer_config["strategy"] = "ddp_find_unused_parameters_true"
+        trainer_config["plugins"] = with_safe_plugins(trainer_config.get("plugins"))
         prepare_processor()
-        return super().instantiate_trainer(**kwargs)
+        try:
+            return super().instantiate_trainer(**kwargs)
+        except (ValueError, TypeError, RuntimeError, ImportError) as error:
+            raise user_error(error) or UserError(f"trainer: {first_line(error)}") from error
 
     def _parse_ckpt_path(self) -> None:
         """Leave the configuration as it is: Lightning would put the checkpoint's hyperparameters over it, unsaid."""
@@ -192,24 +213,23 @@ class DistillCLI(LightningCLI):
             UserError: If they do not.
         """
         settings = self.config_init[self.subcommand]
-        logger = self.trainer.logger
-        if logger is not None and not self.trainer.fast_dev_run and not isinstance(logger, CSVLogger):
+        if not (self.trainer.fast_dev_run or isinstance(self.trainer.logger, CSVLogger | None)):
             raise UserError("trainer.logger: list a CSVLogger first; its folder is where the run's files go")
         if self.subcommand == "fit":
+            self.model.check_optimizer()
             settings.schedule.check(self.model.terms, list(getattr(self.datamodule, "others", ())))
-            for name, stage in settings.schedule.stages.items():
-                self.model.check_stage(name, stage)
-        self.datamodule.take_tasks({name: member.task for name, member in self.model.members.items()})
         checkpoint = settings.get("ckpt_path")
         # An export may take the student from a folder, and checks that itself.
         if checkpoint is None and self.subcommand not in ("fit", "export") and self.model.starts_at_random:
             raise UserError(f"{self.subcommand}: the student's weights are random; name a run's with --ckpt_path")
-        if checkpoint is not None and checkpoint not in _CHECKPOINT_WORDS and not Path(checkpoint).is_file():
-            raise UserError(f"--ckpt_path {checkpoint}: there is no such file")
+        if checkpoint is not None and checkpoint not in _CHECKPOINT_WORDS:
+            check_checkpoint(Path(checkpoint))
+        self.model.tell_tasks(self.datamodule)
         self.datamodule.check()
         self.model.check_data(self.datamodule)
         if self.subcommand == "fit":
             for name, stage in settings.schedule.stages.items():
+                self.model.check_stage(name, stage)
                 if stage.data is not None and self.model.objective.plans(stage.weights)[0].logits:
                     raise UserError(
                         f"stage {name!r}: data {stage.data!r} has no labels of the task {self.model.task.name}; "
@@ -231,47 +251,19 @@ def _several_processes(trainer_config: Mapping[str, Any]) -> bool:
     if devices in ("auto", -1, "-1", None):
         count = torch.cuda.device_count() if trainer_config.get("accelerator") in ("auto", "gpu", "cuda") else 1
     else:
+        if not isinstance(devices, list) and not str(devices).lstrip("-").isdigit():
+            raise UserError(f"trainer.devices: {devices!r} is no number, list or 'auto'")
         count = len(devices) if isinstance(devices, list) else int(devices)
     return count > 1 or (trainer_config.get("num_nodes") or 1) > 1
 
 
-def _user_error(error: BaseException | None) -> UserError | None:
-    """Return the mistake that an error goes back to; the parser wraps what constructors raise."""
-    while error is not None and not isinstance(error, UserError):
-        error = error.__cause__ or error.__context__
-    return error
-
-
-def _essence(message: str) -> str:
-    """Return the parser's message without the alternatives that were never meant and the echo of the whole value.
-
-    A value that fits none of several types is explained once for each; None is always one of them.
-    """
-    lines = [line for line in message.split("Given value type:")[0].splitlines() if line.strip()]
-    noise = ("Does not validate against any", "Subtypes:", "Errors:", "Expected a <class 'NoneType'>")
-    kept = [line.strip().removeprefix("- ") for line in lines if not line.strip().removeprefix("- ").startswith(noise)]
-    essence = " ".join(kept)
-    if essence.endswith("fit.data, fit.model"):
-        essence += ": name a configuration, such as --config configs/distill.yaml"
-    return essence
-
-
-def _quieten_libraries() -> None:
-    """Switch off what libraries say about themselves and nobody can act on."""
-    transformers.utils.logging.disable_progress_bar()  # two bars for files of a few megabytes
-    logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(
-        lambda record: "litlogger" not in record.getMessage()
-    )
-    for message in (
-        r".*isinstance\(treespec, LeafSpec\)",  # Lightning's own use of a deprecated torch function
-        r".*is not supported by the model summary",  # the summary counts parameters all the same
-        r".*does not have many workers",  # windows are read from memory-mapped files, faster than workers start
-        r".*predict returned None",  # answers go into a file
-        r".*The dirpath has changed from",  # a checkpoint of another run's folder is what was asked for
-        r".*skip_none parameter was deprecated",  # Lightning's own call of jsonargparse
-        r".*It is recommended to use `self.log\('(val|test)/.*sync_dist",  # scores are equal on every process already
-    ):
-        warnings.filterwarnings("ignore", message)
+def _environment_error(error: BaseException) -> Exception | None:
+    """Return what says one clear line by itself: a mistake in the Trainer's settings, or trouble with the disk."""
+    if isinstance(error, MisconfigurationException):
+        return error
+    if isinstance(error, OSError) and error.errno in _ENVIRONMENT_ERRORS:
+        return UserError(f"{error.filename}: {error.strerror}") if error.filename else error
+    return None
 
 
 def _run_tool(name: str, args: list[str]) -> None:
@@ -281,7 +273,7 @@ def _run_tool(name: str, args: list[str]) -> None:
         function,
         args=args,
         as_positional=False,
-        parser_class=_BriefParser,
+        parser_class=BriefParser,
         prog=f"{Path(sys.argv[0]).name} {name}",
         description=(getdoc(function) or "").split("\n\nArgs:")[0],
     )
@@ -289,13 +281,20 @@ def _run_tool(name: str, args: list[str]) -> None:
 
 def main(args: list[str] | None = None) -> None:
     """Run the command line; a mistake in the data ends with one line and exit code 1."""
-    _quieten_libraries()
+    quieten_libraries()
     command, *rest = (sys.argv[1:] if args is None else args) or [""]
     try:
         if command in TOOLS:
             _run_tool(command, rest)
         else:
             DistillCLI(args)
-    except UserError as error:
-        sys.stderr.write(f"error: {error}\n")
+    except RunStopped as stop:
+        sys.stderr.write(f"{stop}; go on with --ckpt_path auto\n")
+        sys.exit(128 + stop.signal)
+    except (UserError, MisconfigurationException, OSError) as error:
+        # What fails while a run is being ended may hide what ended it.
+        mistake = user_error(error) or _environment_error(error)
+        if mistake is None:
+            raise
+        sys.stderr.write(f"error: {first_line(mistake)}\n")
         sys.exit(1)

@@ -11,16 +11,16 @@ PACKAGE = ROOT / "distill"
 
 #: The layers from the bottom up; a module imports from its own layer and from those below.
 LAYERS = [
-    {"types", "files", "processor"},
+    {"types", "files", "processor", "settings", "quiet", "checkpoints"},
     {"stages", "metrics", "tasks.base"},
     {"tasks", "assets", "text"},
     {"models", "losses", "reporting"},
-    {"data", "teaching", "loggers"},
+    {"data", "teaching", "loggers", "csv_log"},
     {"modules", "callbacks"},
     {"export"},
     {"answering"},
     {"augmentation", "demo"},
-    {"cli", "links", "sweeps"},
+    {"cli", "links", "sweeps", "resuming", "parser"},
 ]
 
 

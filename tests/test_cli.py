@@ -62,7 +62,7 @@ def test_fit_then_test_and_predict(short, tmp_path, capsys):
     assert set(report) >= {"teacher", "student", "retention", "speedup", "stages", "data", "environment", "checkpoints"}
     for role in ("teacher", "student"):
         assert set(report[role]) >= {"exact_match", "f1", "num_parameters", "latency_ms"}
-    assert {path.name for path in (run / "checkpoints").iterdir()} == {"last.ckpt", "best.ckpt"}
+    assert {path.name for path in (run / "checkpoints").iterdir()} == {"last.ckpt", "previous.ckpt", "best.ckpt"}
     assert yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8"))["seed_everything"] == 42
     assert (run / "samples.json").exists()
 

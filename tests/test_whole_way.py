@@ -38,8 +38,9 @@ def test_the_whole_way_from_plain_text_to_a_student(tmp_path):
         for run in RUNS
     )
     # A uniform guess among 3,000 pieces has a perplexity of 3,000.
-    assert pretrained["student"]["scores"]["perplexity"] < 300
+    assert pretrained["student"]["scores"]["perplexity"] < 1000
     assert distilled["teacher"]["f1"] == pytest.approx(teacher["student"]["f1"])
     assert [stage["name"] for stage in distilled["stages"]] == ["intermediate", "logits"]
-    assert distilled["student"]["f1"] > 5
+    assert teacher["student"]["f1"] > 30
+    assert distilled["retention"]["f1"] > 0.8
     assert distilled["speedup"]["p50"] > 1

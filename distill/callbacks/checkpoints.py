@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+import time
+from pathlib import Path
 from typing import Any, Protocol
 
 import lightning as L
 import torch
-from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.callbacks import Checkpoint, ModelCheckpoint
+from lightning.pytorch.trainer.states import TrainerFn
 
 from distill.callbacks.stages import StageSchedule
+from distill.checkpoints import CHECKPOINT_FOLDER, LAST, keep_previous
+from distill.reporting.files import run_folder
 from distill.tasks.base import Score
 from distill.types import UserError
 
@@ -28,25 +32,111 @@ def best_rule(scored: Scored) -> str:
     return f"best validation {scored.main_score.label} within the final stage"
 
 
-class LastCheckpoint(ModelCheckpoint):
-    """Keeps ``checkpoints/last.ckpt``: the state after the latest epoch, to resume from.
+class LastCheckpoint(Checkpoint):
+    """Keeps ``checkpoints/last.ckpt``, the state to resume from, and ``previous.ckpt``, the one before.
+
+    It is written between optimizer steps alone: never within a step's accumulation of gradients, and when a validation
+    is due, after it. So a resumed run repeats nothing and leaves nothing out.
 
     Args:
-        every_n_epochs: How often it is written.
-        every_n_minutes: Write it within epochs too, so long after it was written there last.
+        every_n_epochs: How often it is written when an epoch ends.
+        every_n_steps: Write it within epochs too, after so many optimizer steps.
+        every_n_minutes: Write it within epochs too, so long after it was written last; null does not.
+
+    Raises:
+        UserError: If a number is out of range.
     """
 
-    def __init__(self, every_n_epochs: int = 1, every_n_minutes: float | None = None) -> None:
+    def __init__(
+        self, every_n_epochs: int = 1, every_n_steps: int | None = None, every_n_minutes: float | None = 15.0
+    ) -> None:
+        if every_n_epochs < 1:
+            raise UserError(f"last_checkpoint.every_n_epochs must be at least 1, not {every_n_epochs}")
+        if every_n_steps is not None and every_n_steps < 1:
+            raise UserError(f"last_checkpoint.every_n_steps must be at least 1, not {every_n_steps}")
         if every_n_minutes is not None and not every_n_minutes > 0:
             raise UserError(f"last_checkpoint.every_n_minutes must be more than 0, not {every_n_minutes}")
-        super().__init__(
-            filename="last",
-            enable_version_counter=False,
-            every_n_epochs=every_n_epochs,
-            save_on_train_epoch_end=True,
-        )
-        # Not an argument of the base class beside the other, since that takes only one of them.
-        self._train_time_interval = timedelta(minutes=every_n_minutes) if every_n_minutes is not None else None
+        self.every_n_epochs = every_n_epochs
+        self.every_n_steps = every_n_steps
+        self.every_n_minutes = every_n_minutes
+        #: The file; nothing before the first one is written.
+        self.path: Path | None = None
+        self._folder: Path | None = None
+        self._saved_at = 0.0
+        self._first_step = 0
+        self._is_due = False
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Begin to count."""
+        folder = run_folder(trainer)  # asked on every process, since it may be agreed among them
+        self._folder = folder / CHECKPOINT_FOLDER if folder is not None else None
+        self._saved_at = time.monotonic()
+        self._first_step = trainer.global_step
+        self._is_due = False
+
+    def on_train_batch_end(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Save if it is time, unless something of this step is still to be done."""
+        if is_between_steps(trainer):
+            step = trainer.global_step
+            by_steps = self.every_n_steps is not None and step > self._first_step and step % self.every_n_steps == 0
+            self._is_due = self._is_due or by_steps or self._is_late(trainer)
+        if self._is_due and is_settled(trainer):
+            self.save(trainer)
+
+    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Save what was due before a validation within an epoch."""
+        if self._is_due and is_settled_after_validation(trainer):
+            self.save(trainer)
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Save if it is this epoch's turn."""
+        if self._is_due or (trainer.current_epoch + 1) % self.every_n_epochs == 0:
+            self.save(trainer)
+
+    def save(self, trainer: L.Trainer) -> None:
+        """Write the checkpoint now, on every process together; a ``fast_dev_run`` writes none."""
+        self._is_due = False
+        self._saved_at = time.monotonic()
+        if self._folder is None:
+            return
+        path = self._folder / LAST
+        if trainer.is_global_zero:
+            keep_previous(path)
+        trainer.save_checkpoint(path, weights_only=False)
+        self.path = path
+
+    def _is_late(self, trainer: L.Trainer) -> bool:
+        if self.every_n_minutes is None:
+            return False
+        is_late = time.monotonic() - self._saved_at >= 60 * self.every_n_minutes
+        # Clocks differ, but all processes have to save together.
+        return bool(trainer.strategy.reduce_boolean_decision(is_late, all=False)) if trainer.world_size > 1 else is_late
+
+
+def is_between_steps(trainer: L.Trainer) -> bool:
+    """Whether, when a training batch ends, its gradients have been spent."""
+    return not trainer.fit_loop.epoch_loop._should_accumulate()
+
+
+def is_settled(trainer: L.Trainer) -> bool:
+    """Whether, when a training batch ends, the next thing that happens is the next batch of the same epoch.
+
+    A checkpoint that is taken here needs no more of Lightning than to go on with that batch; one taken with a
+    validation or the end of an epoch ahead would skip it.
+    """
+    fit_loop = trainer.fit_loop
+    loop = fit_loop.epoch_loop
+    is_last_batch = loop._num_ready_batches_reached()
+    return is_between_steps(trainer) and not is_last_batch and not loop._should_check_val_fx(fit_loop._data_fetcher)
+
+
+def is_settled_after_validation(trainer: L.Trainer) -> bool:
+    """Whether, when a validation ends, the next thing that happens is the next batch of the same epoch."""
+    loop = trainer.fit_loop.epoch_loop
+    is_fit = trainer.state.fn == TrainerFn.FITTING and not trainer.sanity_checking
+    return is_fit and is_between_steps(trainer) and not loop._num_ready_batches_reached() and not trainer.should_stop
 
 
 class BestInFinalStage(ModelCheckpoint):

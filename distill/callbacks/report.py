@@ -15,8 +15,10 @@ from rich.console import Console
 
 from distill.callbacks.benchmark import LatencyBenchmark, reference_latency
 from distill.callbacks.checkpoints import BestInFinalStage, LastCheckpoint, best_rule
+from distill.callbacks.guard import NumericalGuard
 from distill.callbacks.stages import StageSchedule
 from distill.callbacks.throughput import Throughput
+from distill.checkpoints import load_checkpoint
 from distill.data.base import by_task
 from distill.files import write_json, write_text
 from distill.loggers import log_summary
@@ -102,8 +104,12 @@ class Report(L.Callback):
                 "scores": {name: last_scores[name] for name in scores if name in last_scores},
             },
         }
+        guard = find_callback(trainer, NumericalGuard)
+        shared: dict[str, Any] = {"ended": f"finished at step {trainer.global_step}"}
+        shared |= {"numerics": guard.counts} if guard is not None else {}
         reports = {
             name: self._build(trainer, member, checkpoints)
+            | shared
             | compare_outcomes(self.evaluations[name].student, self.evaluations[name].teacher)
             for name, member in pl_module.members.items()
         }
@@ -224,13 +230,11 @@ def _best_checkpoint(trainer: L.Trainer) -> Path | None:
 
 def _last_checkpoint(trainer: L.Trainer) -> Path | None:
     callback = find_callback(trainer, LastCheckpoint)
-    # Without a score to compare, its best checkpoint is its latest one.
-    return Path(callback.best_model_path) if callback is not None and callback.best_model_path else None
+    return callback.path if callback is not None else None
 
 
 def _step(checkpoint: Path) -> int:
-    # Mapped, because only one number of it is read.
-    return int(torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=True)["global_step"])
+    return int(load_checkpoint(checkpoint)["global_step"])
 
 
 def _relative(path: Path | None, folder: Path | None) -> str | None:

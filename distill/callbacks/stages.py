@@ -10,7 +10,7 @@ import lightning as L
 from lightning.pytorch.utilities import rank_zero_info
 
 from distill.data.mixing import MixedSampler
-from distill.data.staged import StagedLoader
+from distill.data.training import TrainingLoader, segments
 from distill.losses.objective import check_weights
 from distill.stages import Stage, StagePlan
 from distill.types import UserError
@@ -61,13 +61,15 @@ class StageSchedule(L.Callback):
         """Lay the stages out in steps and bound the run by them."""
         steps_per_epoch = math.ceil(trainer.num_training_batches / trainer.accumulate_grad_batches)
         self.plan = StagePlan(self.stages, steps_per_epoch)
-        sampler = getattr(trainer.train_dataloader, "sampler", None)
-        if isinstance(sampler, MixedSampler):
-            batches = {name: sampler.batches_of(stage.tasks) for name, stage in self.stages.items()}
-            own_epochs = {name: math.ceil(number / trainer.accumulate_grad_batches) for name, number in batches.items()}
-            self.plan = StagePlan(self.stages, steps_per_epoch, own_epochs)
-        if isinstance(sampler, StagedLoader | MixedSampler):
-            sampler.follow(self.plan, trainer.accumulate_grad_batches)
+        loader = trainer.train_dataloader
+        if isinstance(loader, TrainingLoader):
+            sampler = loader.loaders[None].sampler
+            if isinstance(sampler, MixedSampler):
+                batches = {name: sampler.batches_of(stage.tasks) for name, stage in self.stages.items()}
+                steps = {name: math.ceil(number / trainer.accumulate_grad_batches) for name, number in batches.items()}
+                self.plan = StagePlan(self.stages, steps_per_epoch, steps)
+                sampler.follow(self.plan, trainer.accumulate_grad_batches)
+            loader.segments = segments(self.plan, len(loader), trainer.accumulate_grad_batches)
         fit_loop, epoch_loop = trainer.fit_loop, trainer.fit_loop.epoch_loop
         if epoch_loop.max_steps == -1 or epoch_loop.max_steps > self.plan.total_steps:
             epoch_loop.max_steps = self.plan.total_steps

@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L
+import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 from transformers import PreTrainedTokenizerBase
 
+from distill.data.training import TrainingLoader
 from distill.models.loading import load_tokenizer
 from distill.tasks.base import Task
 from distill.types import Batch, UserError
@@ -96,6 +98,14 @@ class TaskDataModule(L.LightningDataModule, ABC):
     def _load(self, split: str) -> None:
         """Make one part ready, tokenising it first where it is not cached."""
 
+    @abstractmethod
+    def _passes(self) -> DataLoader[Batch]:
+        """Return this process's training batches, one pass an iteration; the sampler's ``set_epoch`` chooses which."""
+
+    def train_dataloader(self) -> TrainingLoader:
+        """Return the training batches, in an order that a resumed run finds again."""
+        return TrainingLoader(self._passes())
+
     def prepare_data(self) -> None:
         """Tokenise what the running command needs, once, on one process of each node."""
         assert self.trainer is not None
@@ -114,6 +124,8 @@ class TaskDataModule(L.LightningDataModule, ABC):
             batch_size=None,
             num_workers=self.num_workers,
             persistent_workers=self.num_workers > 0,
+            # Its own, since loaders draw a number whenever they start: the run's random numbers are the model's alone.
+            generator=torch.Generator(),
         )
 
     def _rank(self) -> tuple[int, int]:

@@ -114,7 +114,7 @@ class SquadDataModule(TaskDataModule):
         """
         check_lengths(self.tokenizer, self.max_length, self.doc_stride, self.max_question_length)
 
-    def train_dataloader(self) -> DataLoader[Batch]:
+    def _passes(self) -> DataLoader[Batch]:
         """Return shuffled batches of windows of similar length."""
         windows = self._windows["train"]
         rank, num_ranks = self._rank()

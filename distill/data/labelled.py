@@ -111,8 +111,7 @@ class LabelledDataModule(TaskDataModule):
         assert self.task is not None
         assert self.tokenizer.is_fast
 
-    def train_dataloader(self) -> DataLoader[Batch]:
-        """Return shuffled batches of windows of similar length."""
+    def _passes(self) -> DataLoader[Batch]:
         windows = self._windows["train"]
         return self._loader(windows, TrainingSampler(windows.lengths, self.batch_size, self.seed, *self._rank()))
 

@@ -180,6 +180,7 @@ class MixedSampler(Sampler[TaskItem]):
         self.sampling: Sampling = sampling
         self.seed = seed
         self.epoch = 0
+        self.start = 0
         quotas = task_quotas(list(self.sizes.values()), sampling)
         #: One for each stage; a single one of all tasks until the stages are known.
         self.mixtures = [Mixture(dict(zip(self.sizes, quotas, strict=True)), 0, 0, {}, seed)]
@@ -191,9 +192,9 @@ class MixedSampler(Sampler[TaskItem]):
         """Batches of a pass of each task."""
         return {name: len(sampler) for name, sampler in self.samplers.items()}
 
-    def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch that is yielded next."""
-        self.epoch = epoch
+    def set_epoch(self, epoch: int, start: int = 0) -> None:
+        """Choose the epoch that is yielded next, and its first batch."""
+        self.epoch, self.start = epoch, start
 
     def follow(self, plan: StagePlan, batches_per_step: int) -> None:
         """Learn the stages, before the first batch is asked for."""
@@ -213,7 +214,7 @@ class MixedSampler(Sampler[TaskItem]):
 
     def __iter__(self) -> Iterator[TaskItem]:
         first = self.epoch * len(self)
-        for place in self._places(first, first + len(self)):
+        for place in self._places(first + self.start, first + len(self)):
             yield TaskItem(place.task, self._item(place))
 
     def _places(self, first: int, end: int) -> Iterator[Place]:

@@ -78,15 +78,6 @@ class MultiTaskDataModule(TaskDataModule):
             part.trainer = self.trainer
         super().setup(stage)
 
-    def train_dataloader(self) -> DataLoader[Batch]:
-        """Return the training batches of all tasks, mixed."""
-        loaders = {name: part.train_dataloader() for name, part in self.tasks.items()}
-        for name, loader in loaders.items():
-            if not len(loader):
-                raise UserError(f"data.tasks.{name}: there is not one batch to train on; give it more data")
-        sampler = MixedSampler({name: loader.sampler for name, loader in loaders.items()}, self.sampling, self.seed)
-        return self._loader(MixedDataset({name: loader.dataset for name, loader in loaders.items()}), sampler)
-
     def val_dataloader(self) -> dict[str, DataLoader[Batch]]:
         """Return each task's."""
         return {name: part.val_dataloader() for name, part in self.tasks.items()}
@@ -105,6 +96,14 @@ class MultiTaskDataModule(TaskDataModule):
             "sampling": self.sampling,
             "tasks": {name: part.summary() for name, part in self.tasks.items()},
         }
+
+    def _passes(self) -> DataLoader[Batch]:
+        loaders = {name: part._passes() for name, part in self.tasks.items()}
+        for name, loader in loaders.items():
+            if not len(loader):
+                raise UserError(f"data.tasks.{name}: there is not one batch to train on; give it more data")
+        sampler = MixedSampler({name: loader.sampler for name, loader in loaders.items()}, self.sampling, self.seed)
+        return self._loader(MixedDataset({name: loader.dataset for name, loader in loaders.items()}), sampler)
 
     def _load(self, split: str) -> None:
         for part in self.tasks.values():

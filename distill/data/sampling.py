@@ -52,7 +52,7 @@ def evaluation_batches(
 
 
 class TrainingSampler(Sampler[list[int]]):
-    """Yields each process's part of every training batch; Lightning calls :meth:`set_epoch`.
+    """Yields each process's part of every training batch, in the order of the epoch that :meth:`set_epoch` chose.
 
     A batch of ``batch_size * num_ranks`` windows is shared out in turn, so every process sees equally many batches. A
     last batch smaller than ``num_ranks`` is left out, since some process would have none of it.
@@ -74,10 +74,11 @@ class TrainingSampler(Sampler[list[int]]):
         self.num_ranks = num_ranks
         self.pool_batches = pool_batches
         self.epoch = 0
+        self._start = 0
 
-    def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch whose order is yielded next."""
-        self.epoch = epoch
+    def set_epoch(self, epoch: int, start: int = 0) -> None:
+        """Choose the epoch whose order is yielded next, and its first batch."""
+        self.epoch, self._start = epoch, start
 
     def __len__(self) -> int:
         full, rest = divmod(len(self.lengths), self.batch_size * self.num_ranks)
@@ -85,9 +86,10 @@ class TrainingSampler(Sampler[list[int]]):
 
     def __iter__(self) -> Iterator[list[int]]:
         size = self.batch_size * self.num_ranks
-        for batch in training_batches(self.lengths, size, self.seed, self.epoch, self.pool_batches):
-            if len(batch) >= self.num_ranks:
-                yield batch[self.rank :: self.num_ranks].tolist()
+        batches = training_batches(self.lengths, size, self.seed, self.epoch, self.pool_batches)
+        shared = [batch for batch in batches if len(batch) >= self.num_ranks]
+        for batch in shared[self._start :]:
+            yield batch[self.rank :: self.num_ranks].tolist()
 
 
 class EvaluationSampler(Sampler[list[int]]):

@@ -141,7 +141,7 @@ class TextDataModule(TaskDataModule):
             if files:
                 self._file_source(files)
 
-    def train_dataloader(self) -> DataLoader[Batch]:
+    def _passes(self) -> DataLoader[Batch]:
         """Return shuffled batches of masked blocks."""
         blocks = self._dataset("train")
         rank, num_ranks = self._rank()

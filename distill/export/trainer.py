@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from pickle import UnpicklingError
 
 import lightning as L
-import torch
 from lightning.pytorch.utilities import rank_zero_info
 from rich.console import Console
 from transformers import PreTrainedModel
 
 from distill.callbacks.benchmark import LatencyBenchmark
 from distill.callbacks.report import find_callback
+from distill.checkpoints import load_checkpoint
 from distill.data.base import TaskDataModule
 from distill.data.datamodule import SquadDataModule
 from distill.export.card import build_card
@@ -122,9 +121,9 @@ class ExportTrainer(L.Trainer):
         model.configure_model()
         if ckpt_path is not None:
             try:
-                model.on_load_checkpoint(torch.load(ckpt_path, map_location="cpu", weights_only=True, mmap=True))
+                model.on_load_checkpoint(load_checkpoint(Path(ckpt_path)))
                 model.load_student_weights(ckpt_path)
-            except (OSError, EOFError, KeyError, RuntimeError, UnpicklingError) as error:
+            except (KeyError, RuntimeError) as error:
                 raise UserError(
                     f"--ckpt_path {ckpt_path}: it holds no weights of the configured student; name a run's checkpoint "
                     "and the configuration of the same run"

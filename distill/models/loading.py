@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from importlib import resources
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -81,7 +82,7 @@ def load_model(
             model, info = task.load_model(
                 resolve_source(source), dtype=getattr(torch, dtype), output_loading_info=True, **settings
             )
-    except (OSError, ValueError, RuntimeError, SafetensorError, StrictDataclassError) as error:
+    except (OSError, ValueError, RuntimeError, SafetensorError, UnpicklingError, StrictDataclassError) as error:
         raise UserError(f"{role} {source}: cannot be loaded with a {task.name} head: {first_line(error)}") from error
     return model, sorted(info["missing_keys"])
 

@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from transformers import PreTrainedModel
 
+from distill.checkpoints import load_checkpoint
 from distill.data.base import TaskDataModule
 from distill.losses.balance import LossBalance
 from distill.losses.base import DistillationLoss
@@ -174,6 +175,7 @@ class TaskModule(RunModule):
             weighted = {name: stage.weights[name] * factors[name] * value for name, value in terms.items()}
             total = torch.stack(list(weighted.values())).sum()
             logged |= {f"train/{self.active_stage.name}/{name}_weighted": weighted[name].detach() for name in weighted}
+        self.step_values = {"loss": total.detach(), **{name: value.detach() for name, value in terms.items()}}
         self.log_dict(logged, batch_size=len(batch.window_ids))
         self.log("train/loss", total.detach(), prog_bar=True, batch_size=len(batch.window_ids))
         return self.weight * total
@@ -239,7 +241,7 @@ class TaskModule(RunModule):
 
     def load_student_weights(self, checkpoint: str | Path) -> None:
         """Put the student's weights of a checkpoint into the student; missing or foreign weights are an error."""
-        state = torch.load(checkpoint, map_location="cpu", weights_only=True)["state_dict"]
+        state = load_checkpoint(Path(checkpoint))["state_dict"]
         self.student.load_state_dict(part_of(state, STUDENT_PREFIX), strict=True)
 
     def _sum_over_processes(self, values: Tensor) -> Tensor:

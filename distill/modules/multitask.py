@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from transformers import PreTrainedModel
 
+from distill.checkpoints import load_checkpoint
 from distill.data.base import TaskDataModule
 from distill.losses.base import DistillationLoss
 from distill.models.loading import check_same_tokenizer, load_frozen, load_tokenizer
@@ -124,11 +125,6 @@ class MultiTaskModule(RunModule):
         return tuple(dict.fromkeys(term for member in self._members().values() for term in member.terms))
 
     @property
-    def headline(self) -> tuple[Score, ...]:
-        """The mean over tasks."""
-        return (MEAN,)
-
-    @property
     def main_score(self) -> Score:
         """The mean over tasks."""
         return MEAN
@@ -195,7 +191,9 @@ class MultiTaskModule(RunModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Return the objective of the batch's task."""
-        loss = self.members[batch.task].training_step(batch, batch_idx)
+        member = self.members[batch.task]
+        loss = member.training_step(batch, batch_idx)
+        self.step_values = member.step_values
         self.log("train/loss", loss.detach(), batch_size=len(batch.window_ids))
         return loss
 
@@ -222,7 +220,7 @@ class MultiTaskModule(RunModule):
 
     def load_student_weights(self, checkpoint: str | Path) -> None:
         """Put the weights of encoder and heads into the students; missing or foreign weights are an error."""
-        state = torch.load(checkpoint, map_location="cpu", weights_only=True)["state_dict"]
+        state = load_checkpoint(Path(checkpoint))["state_dict"]
         for name, member in self._members().items():
             member.student.load_state_dict(part_of(state, f"tasks.{name}.{STUDENT_PREFIX}"), strict=True)
 
@@ -231,8 +229,6 @@ class MultiTaskModule(RunModule):
         main = {name: member.main_score for name, member in self.members.items() if name in results}
         values = [results[name].scores[score.name] for name, score in main.items() if score.higher_is_better]
         return sum(values) / len(values) if values else None
-
-    # Evaluation goes through the tasks in their order, as the data gives them.
 
     def on_validation_epoch_start(self) -> None:
         """Start every task's evaluation."""
@@ -280,8 +276,7 @@ class MultiTaskModule(RunModule):
             act(member)
 
     def _of(self, loaders: Mapping[str, DataLoader[Batch]], dataloader_idx: int) -> TaskModule:
-        member: TaskModule = self._members()[list(loaders)[dataloader_idx]]
-        return member
+        return self.members[list(loaders)[dataloader_idx]]
 
     def _log_mean(self, prefix: str) -> None:
         results = {name: member.last_evaluation for name, member in self.members.items() if member.last_evaluation}

@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any
 import lightning as L
 import torch
 from lightning.pytorch.cli import OptimizerCallable
+from torch import Tensor
 
 from distill.stages import ActiveStage, Stage
 from distill.tasks.base import EvaluationResult, Score
+from distill.types import UserError
 
 if TYPE_CHECKING:
     from distill.data.base import TaskDataModule
@@ -32,6 +34,9 @@ class RunModule(L.LightningModule):
     def __init__(self, optimizer: OptimizerCallable) -> None:
         super().__init__()
         self.make_optimizer = optimizer
+        #: The latest training batch's weighted total, as ``loss``, and raw terms, () each; left on the device.
+        self.step_values: dict[str, Tensor] = {}
+        self._gradient_norm: Tensor | None = None
 
     @property
     @abstractmethod
@@ -44,9 +49,9 @@ class RunModule(L.LightningModule):
         """The losses that stages may weight."""
 
     @property
-    @abstractmethod
     def headline(self) -> tuple[Score, ...]:
-        """The scores of the run as a whole; the best checkpoint is chosen by :attr:`main_score`."""
+        """The scores of the run as a whole that tables and reports put first."""
+        return (self.main_score,)
 
     @property
     @abstractmethod
@@ -66,6 +71,10 @@ class RunModule(L.LightningModule):
     @abstractmethod
     def trains_head(self) -> bool:
         """Whether the active stage trains every head, without which scores are no measure of the training."""
+
+    def tell_tasks(self, data: TaskDataModule) -> None:
+        """Tell the data what is predicted, where it is read and cut by that."""
+        data.take_tasks({name: member.task for name, member in self.members.items()})
 
     @abstractmethod
     def check_data(self, data: TaskDataModule) -> None:
@@ -94,6 +103,32 @@ class RunModule(L.LightningModule):
         spared = [parameter for parameter in trainable if parameter.ndim <= 1]
         return self.make_optimizer([{"params": decayed}, {"params": spared, "weight_decay": 0.0}])
 
+    def check_optimizer(self) -> None:
+        """Check the optimizer's settings, before there is anything to optimize.
+
+        Raises:
+            UserError: If it refuses them.
+        """
+        try:
+            self.make_optimizer([torch.nn.Parameter(torch.zeros(1))])
+        except (ValueError, TypeError, RuntimeError) as error:
+            raise UserError(f"model.optimizer: {error}") from error
+
+    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
+        """Load the weights of a checkpoint.
+
+        Raises:
+            UserError: If they are of another model.
+        """
+        try:
+            return super().load_state_dict(state_dict, strict, assign)
+        except RuntimeError as error:
+            reason = " ".join(str(error).split())
+            raise UserError(
+                f"the checkpoint is of another model than this configuration's: {reason[:300]}; use the configuration "
+                "it was made with, or start from the student/ folder beside it"
+            ) from error
+
     def configure_gradient_clipping(
         self,
         optimizer: torch.optim.Optimizer,
@@ -108,9 +143,24 @@ class RunModule(L.LightningModule):
         scales_losses = getattr(self.trainer.precision_plugin, "scaler", None) is not None
         if gradient_clip_val is None or scales_losses or gradient_clip_algorithm == "value":
             self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
-            return
-        parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
-        torch.nn.utils.clip_grad_norm_(parameters, gradient_clip_val)
+        else:
+            norm = self.gradient_norm(optimizer)
+            torch.nn.utils.clip_grads_with_norm_(_parameters(optimizer), gradient_clip_val, norm)
+        self._gradient_norm = None
+
+    def gradient_norm(self, optimizer: torch.optim.Optimizer) -> Tensor:
+        """Return the L2 norm of a step's gradients before clipping, (); computed once, and left on the device.
+
+        Gradients of an optimizer that undoes loss scaling only inside its step are still scaled, and so is the norm.
+        """
+        if self._gradient_norm is None:
+            gradients = [parameter.grad for parameter in _parameters(optimizer) if parameter.grad is not None]
+            self._gradient_norm = torch.nn.utils.get_total_norm(gradients)
+        return self._gradient_norm
+
+
+def _parameters(optimizer: torch.optim.Optimizer) -> list[Tensor]:
+    return [parameter for group in optimizer.param_groups for parameter in group["params"]]
 
 
 def part_of(state: Mapping[str, Any], prefix: str) -> dict[str, Any]:

@@ -31,8 +31,9 @@ def teaching_run(trainer: L.Trainer, active: ActiveStage, task: str | None = Non
     dataset, epoch = getattr(loader, "dataset", None), len(loader)
     batches = active.num_steps * trainer.accumulate_grad_batches
     if task is not None:
-        dataset, epoch = loader.dataset.parts[task], loader.sampler.sizes[task]
-        batches = loader.sampler.num_batches(active.index, task)
+        sampler = loader.loaders[None].sampler
+        dataset, epoch = loader.dataset.parts[task], sampler.sizes[task]
+        batches = sampler.num_batches(active.index, task)
     windows = dataset if hasattr(dataset, "fingerprint") else None
     strategy = trainer.strategy
     return TeachingRun(

@@ -12,7 +12,7 @@ from distill.reporting.comparison import flatten_figures, ratio
 from distill.tasks.base import EvaluationResult, Score
 
 #: Parts of a task's report that are the same for all tasks of a run.
-_SHARED = ("status", "checkpoints", "stages", "throughput", "environment")
+_SHARED = ("status", "ended", "checkpoints", "stages", "throughput", "environment", "numerics")
 
 Results = Mapping[str | None, EvaluationResult]
 
@@ -75,7 +75,7 @@ def join_reports(
         }
 
     return {
-        **{name: first[name] for name in _SHARED},
+        **{name: first[name] for name in _SHARED if name in first},
         "headline": [asdict(score)],
         "student": whole("student"),
         "teacher": whole("teacher"),

@@ -47,7 +47,7 @@ class Outcome:
 def run_folder_arguments(folder: Path) -> list[str]:
     """Return arguments that make a run write into ``folder`` and nowhere else, and at once."""
     settings = {"save_dir": str(folder.parent), "name": folder.name, "version": "", "flush_logs_every_n_steps": 1}
-    logger: list[dict[str, Any]] = [{"class_path": "lightning.pytorch.loggers.CSVLogger", "init_args": settings}]
+    logger: list[dict[str, Any]] = [{"class_path": "distill.CsvRun", "init_args": settings}]
     return [f"--trainer.logger={json.dumps(logger)}", "--trainer.enable_progress_bar=false"]
 
 

@@ -56,7 +56,9 @@ def num_epochs(checkpoint) -> int:
 
 def test_best_is_the_highest_score_of_the_final_stage_and_last_the_end(tmp_path):
     best = fit(tmp_path)
-    assert sorted(path.name for path in (tmp_path / "checkpoints").iterdir()) == ["best.ckpt", "last.ckpt"]
+    assert sorted(path.name for path in (tmp_path / "checkpoints").iterdir()) == [
+        *("best.ckpt", "last.ckpt", "previous.ckpt")
+    ]
     assert num_epochs(load(tmp_path, "best.ckpt")) == 4
     assert load(tmp_path, "best.ckpt")["state_dict"]["student.qa_outputs.bias"].tolist() == [4.0, 4.0]
     assert float(best.best_model_score) == 30.0
@@ -106,27 +108,66 @@ def test_rule_names_the_tasks_main_score():
     assert best_rule(QuestionAnswering()) == "best validation F1 within the final stage"
 
 
+class Watched(LastCheckpoint):
+    """Notes at which steps it is written."""
+
+    def __init__(self, **settings) -> None:
+        super().__init__(**settings)
+        self.saved: list[int] = []
+
+    def save(self, trainer) -> None:
+        super().save(trainer)
+        self.saved.append(trainer.global_step)
+
+
 def test_last_checkpoint_is_written_within_epochs_after_so_many_minutes(tmp_path, monkeypatch):
-    saved = []
-
-    class Watched(LastCheckpoint):
-        def _save_checkpoint(self, trainer, filepath) -> None:
-            saved.append(trainer.global_step)
-            super()._save_checkpoint(trainer, filepath)
-
-    seconds = count(0, 12.5)  # two callbacks look when training starts and at every step: 25 s each
+    seconds = count(0, 25.0)  # it looks when training starts, at every step and when it saves
     clock = SimpleNamespace(monotonic=lambda: next(seconds))
-    monkeypatch.setattr("lightning.pytorch.callbacks.model_checkpoint.time", clock)
-    stages = {"logits": Stage({"logits": 1.0}, steps=2 * STEPS_PER_EPOCH)}
-    fit(tmp_path, [1.0, 2.0], stages, last=Watched(every_n_epochs=2, every_n_minutes=1.0))
-    assert saved == [3, 4]
-    assert load(tmp_path, "last.ckpt")["global_step"] == 4
+    monkeypatch.setattr("distill.callbacks.checkpoints.time", clock)
+    stages = {"logits": Stage({"logits": 1.0}, steps=4 * STEPS_PER_EPOCH)}
+    last = Watched(every_n_epochs=5, every_n_minutes=1.0)
+    fit(tmp_path, [1.0] * 4, stages, last=last)
+    # Due at 75 s, after the third step, and 75 s after that was saved, at the sixth step: with an epoch's end ahead of
+    # it that one waits for the end.
+    assert last.saved == [3, 6]
+    assert load(tmp_path, "last.ckpt")["global_step"] == 6
+    assert load(tmp_path, "previous.ckpt")["global_step"] == 3
 
 
-@pytest.mark.parametrize("minutes", [0, -1.0])
-def test_minutes_between_checkpoints_must_be_more_than_none(minutes):
-    with pytest.raises(UserError, match="every_n_minutes must be more than 0"):
-        LastCheckpoint(every_n_minutes=minutes)
+def test_last_checkpoint_is_written_after_so_many_steps_between_steps_alone(tmp_path):
+    stages = {"logits": Stage({"logits": 1.0}, steps=3)}
+    last = Watched(every_n_epochs=5, every_n_steps=1)
+    # Epochs of 2 batches, a step each epoch: every step ends with its epoch.
+    fit(tmp_path, [1.0] * 3, stages, last=last, accumulate_grad_batches=2)
+    assert last.saved == [1, 2, 3]
+
+
+def test_checkpoint_that_is_due_with_a_validation_waits_for_it(tmp_path):
+    stages = {"logits": Stage({"logits": 1.0}, steps=3)}
+    last, events = Watched(every_n_epochs=5, every_n_steps=1), []
+    last.save = lambda trainer: events.append(("saved", trainer.global_step)) or Watched.save(last, trainer)
+
+    class Module(ScriptedModule):
+        def on_validation_epoch_end(self) -> None:
+            super().on_validation_epoch_end()
+            events.append(("validated", self.trainer.global_step))
+
+    fit(tmp_path, [1.0] * 4, stages, last=last, module=Module, val_check_interval=1)
+    assert events == [(event, step) for step in (1, 2, 3) for event in ("validated", "saved")]
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"every_n_minutes": 0}, "every_n_minutes must be more than 0"),
+        ({"every_n_minutes": -1.0}, "every_n_minutes must be more than 0"),
+        ({"every_n_steps": 0}, "every_n_steps must be at least 1"),
+        ({"every_n_epochs": 0}, "every_n_epochs must be at least 1"),
+    ],
+)
+def test_distance_between_checkpoints_must_be_more_than_none(settings, message):
+    with pytest.raises(UserError, match=message):
+        LastCheckpoint(**settings)
 
 
 def test_without_a_schedule_every_epoch_may_be_the_best(tmp_path):
@@ -136,7 +177,7 @@ def test_without_a_schedule_every_epoch_may_be_the_best(tmp_path):
 
 def test_run_that_ends_before_the_final_stage_has_a_last_checkpoint_alone(tmp_path):
     best = fit(tmp_path, max_epochs=2)
-    assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["last.ckpt"]
+    assert {path.name for path in (tmp_path / "checkpoints").iterdir()} == {"last.ckpt", "previous.ckpt"}
     assert best.best_model_path == ""
 
 
@@ -154,7 +195,7 @@ def test_last_checkpoint_is_written_as_often_as_asked(tmp_path):
 
 def test_last_checkpoint_is_written_without_validation(tmp_path):
     fit(tmp_path, limit_val_batches=0)
-    assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["last.ckpt"]
+    assert {path.name for path in (tmp_path / "checkpoints").iterdir()} == {"last.ckpt", "previous.ckpt"}
     assert num_epochs(load(tmp_path, "last.ckpt")) == 5
 
 

@@ -11,8 +11,9 @@ from torch.utils.data import DataLoader, Sampler
 
 from distill.callbacks.stages import StageSchedule
 from distill.data.datamodule import SquadDataModule
-from distill.data.staged import Segment, StagedDataModule, StagedLoader, segments
+from distill.data.staged import StagedDataModule
 from distill.data.text import TextDataModule
+from distill.data.training import Segment, TrainingLoader, segments
 from distill.models.student import Student
 from distill.modules.distillation import DistillationModule
 from distill.stages import Stage, StagePlan
@@ -26,16 +27,16 @@ class Passes(Sampler):
     """Yields name, epoch and position, so that a batch says where it comes from."""
 
     def __init__(self, name: str, length: int) -> None:
-        self.name, self.length, self.epoch = name, length, 0
+        self.name, self.length, self.epoch, self.start = name, length, 0, 0
 
-    def set_epoch(self, epoch: int) -> None:
-        self.epoch = epoch
+    def set_epoch(self, epoch: int, start: int = 0) -> None:
+        self.epoch, self.start = epoch, start
 
     def __len__(self) -> int:
         return self.length
 
     def __iter__(self):
-        return iter([f"{self.name} {self.epoch} {position}" for position in range(self.length)])
+        return iter([f"{self.name} {self.epoch} {position}" for position in range(self.start, self.length)])
 
 
 class Itself(torch.utils.data.Dataset):
@@ -47,13 +48,13 @@ def loader(name: str, length: int) -> DataLoader:
     return DataLoader(Itself(), sampler=Passes(name, length), batch_size=None)
 
 
-def staged(plan: StagePlan, batches_per_step: int = 1) -> StagedLoader:
-    result = StagedLoader(loader("main", 3), {"text": loader("text", 2)})
+def staged(plan: StagePlan, batches_per_step: int = 1) -> TrainingLoader:
+    result = TrainingLoader(loader("main", 3), {"text": loader("text", 2)})
     result.segments = segments(plan, len(result), batches_per_step)
     return result
 
 
-def epochs(loader: StagedLoader, first: int, last: int) -> list:
+def epochs(loader: TrainingLoader, first: int, last: int) -> list:
     batches = []
     for epoch in range(first, last):
         loader.sampler.set_epoch(epoch)

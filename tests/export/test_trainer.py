@@ -159,7 +159,7 @@ def test_file_that_is_no_checkpoint_is_refused(export, capsys, content):
     Path("wrong.ckpt").write_bytes(content)
     code, line = fails([*export, "--student=null", "--ckpt_path=wrong.ckpt"], capsys)
     assert code == 1
-    assert "wrong.ckpt: it holds no weights of the configured student" in line
+    assert "wrong.ckpt: the checkpoint is damaged" in line
 
 
 def test_other_tasks_have_no_export(export, capsys):

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import lightning as L
 import pytest
@@ -24,6 +28,8 @@ from distill.tasks.question_answering.task import QuestionAnswering
 from distill.types import UserError
 from tests.callbacks.fakes import tiny_trainer
 from tests.conftest import squad_document
+
+ROOT = Path(__file__).parents[2]
 
 STUDENT = Student(num_layers=2, hidden_size=8, num_heads=2, intermediate_size=16, dropout=0.0)
 LAYERS = {"attention": 1.0, "hidden": 1.0, "embeddings": 1.0}
@@ -155,7 +161,7 @@ def test_an_idle_task_costs_nothing(teacher_folder, data, tmp_path, monkeypatch)
 def test_a_stage_of_some_tasks_is_as_long_as_their_data(teacher_folder, data, tmp_path):
     trainer = fit(make_module(teacher_folder), data, tmp_path)
     schedule = next(callback for callback in trainer.callbacks if isinstance(callback, StageSchedule))
-    sizes = trainer.train_dataloader.sampler.sizes
+    sizes = trainer.train_dataloader.loaders[None].sampler.sizes
     assert schedule.plan.lengths == [sizes["many"] + sizes["few"], 2 * sum(sizes.values())]
     assert trainer.global_step == sum(schedule.plan.lengths)
 
@@ -343,3 +349,18 @@ def test_a_whole_run_from_the_command_line(parts, teacher_folder, tmp_path, monk
         answers = json.loads((again / "tasks" / name / "predictions.json").read_text(encoding="utf-8"))
         rows = (run / "tasks" / name / "outcomes.jsonl").read_text(encoding="utf-8").splitlines()
         assert {row["id"]: row["student"]["prediction"] for row in map(json.loads, rows)} == answers
+
+
+@pytest.mark.slow
+def test_two_processes_with_uneven_tasks_end_together_and_alike(parts, teacher_folder, tmp_path):
+    settings = settings_of(parts, teacher_folder)
+    arguments = [sys.executable, str(ROOT / "train.py"), "fit", *settings, "--trainer.devices=2"]
+    finished = subprocess.run(
+        arguments, cwd=tmp_path, capture_output=True, text=True, timeout=600, env={**os.environ, "OMP_NUM_THREADS": "1"}
+    )
+    assert finished.returncode == 0, finished.stderr[-2000:]
+    report = json.loads((tmp_path / "lightning_logs" / "version_0" / "report.json").read_text(encoding="utf-8"))
+    assert report["environment"]["num_devices"] == 2
+    for name, section in report["tasks"].items():
+        # Every question is scored, once, whatever process had it.
+        assert section["student"]["scores"]["num_questions"] == section["data"]["validation"]["examples"], name

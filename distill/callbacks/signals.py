@@ -1,0 +1,159 @@
+"""Signals: what ends a run from outside makes it save first."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import threading
+from types import FrameType
+from typing import Any
+
+import lightning as L
+import torch
+from lightning.pytorch.callbacks import Checkpoint
+from lightning.pytorch.loops.utilities import _is_max_limit_reached
+from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
+
+from distill.callbacks.checkpoints import LastCheckpoint, is_settled, is_settled_after_validation
+
+#: Signals that end a run in order: a scheduler's two, and Ctrl-C.
+SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
+
+
+class RunStopped(BaseException):
+    """A signal ended the run.
+
+    Attributes:
+        signal: Which one.
+        where: ``at step 120``, ``before training`` or ``after training``.
+    """
+
+    def __init__(self, number: int, where: str) -> None:
+        self.signal = signal.Signals(number)
+        self.where = where
+        super().__init__(f"stopped by {self.signal.name} {where}")
+
+
+class SignalStop(Checkpoint):
+    """Saves and stops at the next step boundary when SIGTERM, SIGUSR1 or Ctrl-C asks for it.
+
+    The signal is only noted where it arrives; the training loop then saves the
+    :class:`~distill.callbacks.checkpoints.LastCheckpoint` between two steps and ends with :class:`RunStopped`. With
+    several processes all stop at the same step, whichever of them was told. A second Ctrl-C ends the run at once.
+    Before and after training there is nothing to save, and every signal ends the run at once.
+
+    Args:
+        requeue: Whether SIGUSR1 within a SLURM job also puts that job, or the task of the array, back into the queue.
+    """
+
+    def __init__(self, requeue: bool = True) -> None:
+        self.requeue = requeue
+        self._received: int | None = None
+        self._is_training = False
+        self._outside = "before training"
+        self._older_handlers: dict[int, Any] = {}
+
+    def install(self) -> None:
+        """Take the signals, again where others have taken them since; only the main thread may."""
+        if threading.current_thread() is not threading.main_thread():
+            return
+        for number in SIGNALS:
+            if (handler := signal.getsignal(number)) != self._note:
+                self._older_handlers.setdefault(number, handler)
+                signal.signal(number, self._note)
+
+    def uninstall(self) -> None:
+        """Give the signals back."""
+        for number, handler in self._older_handlers.items():
+            signal.signal(number, handler)
+        self._older_handlers = {}
+
+    def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        """Take the signals."""
+        if stage == "fit":
+            self._received, self._outside = None, "before training"
+            self.install()
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Take the signals from Lightning, whose handlers save and talk to other processes within the signal."""
+        self._settle_phase(trainer)
+        self.install()
+        for number in SIGNALS:  # else it gives them back to whom it took them from, which is this callback
+            trainer._signal_connector._original_handlers.pop(number, None)
+
+    def on_train_batch_end(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Stop if asked to, unless something of this step is still to be done."""
+        if is_settled(trainer):
+            self._stop_if_asked(trainer)
+
+    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Stop if asked to, within an epoch."""
+        if self._is_training and is_settled_after_validation(trainer):
+            self._stop_if_asked(trainer)
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Stop if asked to; from the last epoch's end on at once, since all that was trained is saved."""
+        self._stop_if_asked(trainer)
+        self._settle_phase(trainer)
+
+    def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
+        """Give the signals back; put the job back into the queue, now that everything about the end is written."""
+        self._is_training = False
+        self.uninstall()
+        if isinstance(exception, RunStopped) and exception.signal == signal.SIGUSR1 and trainer.is_global_zero:
+            self._after_saving()
+
+    def teardown(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        """Give the signals back."""
+        self._is_training = False
+        self.uninstall()
+
+    def _settle_phase(self, trainer: L.Trainer) -> None:
+        """Find out whether there are steps to come; a resumed run may have none."""
+        loop = trainer.fit_loop
+        by_steps = _is_max_limit_reached(trainer.global_step, loop.epoch_loop.max_steps)
+        by_epochs = _is_max_limit_reached(loop.epoch_progress.current.processed, loop.max_epochs)
+        self._is_training = not (trainer.should_stop or by_steps or by_epochs)
+        self._outside = "after training"
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        if not self._is_training:
+            raise RunStopped(number, self._outside)
+        if number == signal.SIGINT and self._received == signal.SIGINT:
+            raise KeyboardInterrupt
+        self._received = number
+
+    def _stop_if_asked(self, trainer: L.Trainer) -> None:
+        number = self._received or 0
+        if trainer.world_size > 1:
+            # The highest number of all processes: they have to stop together.
+            own = torch.tensor(number, device=trainer.strategy.root_device)
+            number = int(trainer.strategy.reduce(own, reduce_op="max"))
+        if not number:
+            return
+        rank_zero_info("%s: saving, then stopping", signal.Signals(number).name)
+        for callback in trainer.checkpoint_callbacks:
+            if isinstance(callback, LastCheckpoint):
+                callback.save(trainer)
+        raise RunStopped(number, f"at step {trainer.global_step}")
+
+    def _after_saving(self) -> None:
+        """Decide what follows an orderly stop."""
+        job = slurm_job()
+        if not self.requeue or job is None:
+            return
+        done = subprocess.run(["scontrol", "requeue", job], capture_output=True, text=True, check=False)
+        if done.returncode:
+            rank_zero_warn(f"SLURM does not requeue job {job}: {done.stderr.strip()}")
+        else:
+            rank_zero_info("SLURM job %s is back in the queue", job)
+
+
+def slurm_job() -> str | None:
+    """Return the SLURM job that this process belongs to, or its task of an array; None outside SLURM."""
+    if array := os.environ.get("SLURM_ARRAY_JOB_ID"):
+        return f"{array}_{os.environ['SLURM_ARRAY_TASK_ID']}"
+    return os.environ.get("SLURM_JOB_ID")

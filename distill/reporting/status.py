@@ -1,0 +1,68 @@
+"""How a run stands or how it ended, in its folder, where a later process looks it up."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import IO, Literal
+
+from distill.files import write_json
+
+#: The file in the run's folder.
+STATUS_FILE = "status.json"
+
+#: Held by the process that writes into the folder.
+_LOCK_FILE = ".lock"
+
+
+@dataclass(frozen=True)
+class RunStatus:
+    """How a run stands.
+
+    Attributes:
+        state: ``running`` also where a process was killed and could not say so.
+        ended: In words: ``finished``, ``stopped by SIGTERM at step 120``, or what failed.
+        step: Optimizer steps done when this was written.
+        wandb_id: The run in W&B, which a resumed run goes on with.
+        resumed_at: The steps at which the run was resumed, in order.
+    """
+
+    state: Literal["running", "finished", "stopped", "failed"]
+    ended: str | None = None
+    step: int = 0
+    wandb_id: str | None = None
+    resumed_at: tuple[int, ...] = ()
+
+
+def write_status(folder: Path, status: RunStatus) -> None:
+    """Write ``status.json`` of a run."""
+    write_json(folder / STATUS_FILE, asdict(status))
+
+
+def read_status(folder: Path) -> RunStatus | None:
+    """Return how a run stands; None where nothing readable says so."""
+    try:
+        values = json.loads((folder / STATUS_FILE).read_text(encoding="utf-8"))
+        return RunStatus(**{**values, "resumed_at": tuple(values["resumed_at"])})
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
+
+
+def lock_run(folder: Path) -> IO[bytes] | None:
+    """Return an open file that marks the run as this process's until it ends, however; None if another one's.
+
+    A record lock: the kernel gives it up with the process, and worker processes do not inherit it.
+    """
+    with suppress(OSError):
+        folder.mkdir(parents=True, exist_ok=True)
+        file = (folder / _LOCK_FILE).open("ab")
+        try:
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            file.close()
+        else:
+            return file
+    return None

@@ -1,0 +1,169 @@
+"""Which run a command goes on with, as functions of folders and configurations."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from lightning.pytorch.utilities import rank_zero_info, rank_zero_only, rank_zero_warn
+
+from distill.checkpoints import CHECKPOINT_FOLDER, LAST, PREVIOUS, is_sound
+from distill.loggers import flatten
+from distill.reporting.status import lock_run, read_status
+from distill.types import UserError
+
+#: The word in place of a path that stands for the newest unfinished run of the same configuration.
+AUTO = "auto"
+
+#: Settings that say where a run lies or goes on, not what it is.
+_PLACE = ("ckpt_path", "weights_only", "trainer.logger")
+
+
+@dataclass(frozen=True)
+class Continued:
+    """A run that goes on in its own folder.
+
+    Attributes:
+        folder: Its folder.
+        checkpoint: Where it goes on; None from its beginning, since it was killed before its first checkpoint.
+        wandb_id: Its run in W&B.
+        differences: Settings that are not those it began with: name, then the two values.
+    """
+
+    folder: Path
+    checkpoint: Path | None
+    wandb_id: str | None
+    differences: tuple[str, ...] = ()
+
+
+def newest_run(folders: Path, config: Mapping[str, Any], lock: bool = True) -> Continued | None:
+    """Return the newest run of a configuration under ``folders`` that has not finished; None where there is none.
+
+    A run that another process is working on is left to it.
+
+    Args:
+        folders: Holds the folders of runs.
+        config: The configuration, resolved.
+        lock: Whether to ask for locks; processes of one run leave that to their first one.
+    """
+    unfinished = [
+        folder
+        for folder in (folders.iterdir() if folders.is_dir() else ())
+        if (status := read_status(folder)) is not None and status.state != "finished"
+    ]
+    for folder in sorted(unfinished, key=lambda folder: (folder / "status.json").stat().st_mtime_ns, reverse=True):
+        if differences(_config_of(folder), config) or (lock and not _is_free(folder)):
+            continue
+        return Continued(folder, sound_checkpoint(folder), _wandb_id(folder))
+    return None
+
+
+def run_of(checkpoint: Path, config: Mapping[str, Any]) -> Continued | None:
+    """Return the unfinished run whose state to resume from a checkpoint is; None for any other checkpoint."""
+    folder = checkpoint.resolve().parent.parent
+    status = read_status(folder)
+    is_state = checkpoint.name in (LAST, PREVIOUS) and checkpoint.parent.name == CHECKPOINT_FOLDER
+    if not is_state or status is None or status.state == "finished":
+        return None
+    return Continued(folder, checkpoint, status.wandb_id, tuple(differences(_config_of(folder), config)))
+
+
+def sound_checkpoint(folder: Path) -> Path | None:
+    """Return a run's newest checkpoint that is whole."""
+    files = (folder / CHECKPOINT_FOLDER / name for name in (LAST, PREVIOUS))
+    return next((file for file in files if is_sound(file)), None)
+
+
+def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    """Return what differs between two resolved configurations, each as ``name: old -> new``.
+
+    Where a run lies and how it goes on are no differences.
+
+    Example:
+        >>> differences({"seed_everything": 1, "ckpt_path": None}, {"seed_everything": 2, "ckpt_path": "auto"})
+        ['seed_everything: 1 -> 2']
+    """
+    left, right = flatten(old), flatten(new)
+    names = [name for name in {**left, **right} if not any(name == p or name.startswith(f"{p}.") for p in _PLACE)]
+    return [f"{name}: {left.get(name)} -> {right.get(name)}" for name in names if left.get(name) != right.get(name)]
+
+
+def log_folder(config: Mapping[str, Any]) -> Path | None:
+    """Return the folder that holds the folders of runs, as the first logger of a configuration says."""
+    first = next(_loggers(config), None)
+    settings = first["init_args"] if first is not None else {}
+    return Path(settings["save_dir"]) / (settings["name"] or "") if "save_dir" in settings else None
+
+
+def go_on(config: Any, resolved: str) -> None:
+    """Change the configuration of a fit so that it goes on with the run that its ``ckpt_path`` means, and say so.
+
+    ``auto`` means the newest unfinished run of the same configuration; the path of the last or previous checkpoint of
+    an unfinished run means that one. Such a run goes on in its folder and in its run of W&B. With any other checkpoint
+    a new run begins.
+
+    Args:
+        config: The configuration as parsed, which is changed.
+        resolved: The same as YAML.
+
+    Raises:
+        UserError: If the run's log would be lost.
+    """
+    settings = yaml.safe_load(resolved)
+    if config["ckpt_path"] != AUTO:
+        run = run_of(Path(config["ckpt_path"]), settings)
+    else:
+        folder = log_folder(settings)
+        run = newest_run(folder, settings, lock=rank_zero_only.rank == 0) if folder is not None else None
+        if run is None:
+            config["ckpt_path"] = None
+            rank_zero_info("--ckpt_path auto: no unfinished run of this configuration in %s; starting anew", folder)
+    if run is None:
+        return
+    where = "its beginning" if run.checkpoint is None else run.checkpoint
+    rank_zero_info("going on with the run %s from %s", run.folder, where)
+    for difference in run.differences:
+        rank_zero_warn(f"the run goes on with another setting than it began with: {difference}")
+    config["ckpt_path"] = str(run.checkpoint) if run.checkpoint is not None else None
+    for index, logger in enumerate(_loggers(config)):
+        if index == 0 and not logger["class_path"].endswith("CsvRun"):
+            raise UserError("trainer.logger: list a distill.CsvRun first; another logger deletes the run's metrics.csv")
+        if index == 0:
+            logger["init_args"]["version"] = _version(run.folder.name)
+        elif logger["class_path"].endswith("WandbRun"):
+            logger["init_args"]["id"] = logger["init_args"]["id"] or run.wandb_id
+
+
+def _loggers(config: Mapping[str, Any]) -> Iterator[Any]:
+    loggers = config["trainer"]["logger"]
+    for logger in loggers if isinstance(loggers, list) else [loggers]:
+        if isinstance(logger, Mapping) or hasattr(logger, "class_path"):
+            yield logger
+
+
+def _version(name: str) -> int | str:
+    number = name.removeprefix("version_")
+    return int(number) if number != name and number.isdigit() else name
+
+
+def _config_of(folder: Path) -> dict[str, Any]:
+    with suppress(OSError, yaml.YAMLError):
+        return yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8")) or {}
+    return {}
+
+
+def _wandb_id(folder: Path) -> str | None:
+    status = read_status(folder)
+    return status.wandb_id if status is not None else None
+
+
+def _is_free(folder: Path) -> bool:
+    file = lock_run(folder)
+    if file is None:
+        return False
+    file.close()
+    return True

@@ -1,0 +1,178 @@
+"""One campaign of kills: an uninterrupted run, and others that are killed until so many kills are spent."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from importlib import resources
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+CONFIG = Path(__file__).with_name("config.yaml")
+
+#: Kills of one run; after so many it is left to end.
+KILLS_PER_RUN = 5
+
+
+@dataclass
+class Outcome:
+    """What became of a run that was killed: when, how often, and whether it ended as the uninterrupted one."""
+
+    moments: list[str] = field(default_factory=list)
+    num_kills: int = 0
+    same_student: bool = False
+
+
+def slices(folder: Path) -> dict[str, Path]:
+    """Write a few paragraphs of the embedded sets as files."""
+    folder.mkdir(parents=True, exist_ok=True)
+    files = {}
+    for name, count in (("train", 24), ("dev", 4)):
+        source = resources.files("distill.assets") / "qa_es" / f"{name}.json"
+        document = json.loads(source.read_text(encoding="utf-8"))
+        paragraphs = [paragraph for article in document["data"] for paragraph in article["paragraphs"]][:count]
+        files[name] = folder / f"{name}.json"
+        document["data"] = [{"title": "few", "paragraphs": paragraphs}]
+        files[name].write_text(json.dumps(document, ensure_ascii=False), encoding="utf-8")
+    return files
+
+
+class Campaign:
+    """Kills ``kills`` processes with a signal at moments drawn from ``seed`` and resumes with ``--ckpt_path auto``."""
+
+    def __init__(self, kills: int, signal: str = "KILL", seed: int = 0, jobs: int = 1, folder: str = "kills") -> None:
+        self.kills, self.signal, self.seed, self.jobs = kills, signal, seed, jobs
+        self.folder = Path(folder).resolve()
+        self.files = slices(self.folder)
+        self.run_seconds = self.training_seconds = 0.0
+
+    def run(self) -> bool:
+        """Print how many were tried and how many held; return whether all did."""
+        whole = self.folder / "whole"
+        began = time.time()
+        process, log = self.start(whole)
+        while process.poll() is None and not wrote_checkpoint(whole, began):
+            time.sleep(0.02)
+        first = time.time()
+        code = process.wait()
+        assert code == 0, log.read_text(encoding="utf-8")
+        self.run_seconds = time.time() - began
+        self.training_seconds = last_checkpoint(whole).stat().st_mtime - first
+        say(
+            f"uninterrupted: {self.run_seconds:.1f} s, {self.training_seconds:.1f} s from first to last checkpoint; "
+            f"{status(whole)['step']} steps"
+        )
+        counts = [KILLS_PER_RUN] * (self.kills // KILLS_PER_RUN)
+        counts += [rest] if (rest := self.kills % KILLS_PER_RUN) else []
+        with ThreadPoolExecutor(self.jobs) as pool:
+            outcomes = list(pool.map(lambda pair: self.trial(*pair, whole), enumerate(counts)))
+        num_kills = sum(outcome.num_kills for outcome in outcomes)
+        held = [outcome for outcome in outcomes if outcome.same_student]
+        say(
+            f"SIG{self.signal}: {num_kills} kills of {len(outcomes)} runs, seed {self.seed}; "
+            f"{len(held)} of {len(outcomes)} runs end with the same student, bit for bit "
+            f"({sum(outcome.num_kills for outcome in held)} of {num_kills} kills held)"
+        )
+        return len(held) == len(outcomes) and num_kills == self.kills
+
+    def trial(self, index: int, kills: int, whole: Path) -> Outcome:
+        """Kill one run so often and let it end; one that ends before that gives way to another."""
+        outcome = Outcome()
+        generator = random.Random(f"{self.seed}-{self.signal}-{index}")
+        folders = [self.folder / f"{self.signal.lower()}-{index}"]
+        while outcome.num_kills < kills and len(folders) <= kills:
+            if status(folders[-1]).get("state") == "finished":
+                folders.append(folders[0].with_name(f"{folders[0].name}-{len(folders)}"))
+            moment = self.kill(folders[-1], generator)
+            if moment is not None:
+                outcome.num_kills += 1
+                outcome.moments.append(moment)
+        process, log = self.start(folders[-1])
+        code = process.wait()
+        outcome.same_student = code == 0 and all(student(folder) == student(whole) for folder in folders)
+        verdict = "same" if outcome.same_student else f"DIFFERENT: exit code {code}, see {log}"
+        resumed = [status(folder).get("resumed_at") for folder in folders]
+        say(f"run {index}: killed {', '.join(outcome.moments)}; resumed at steps {resumed}: {verdict}")
+        return outcome
+
+    def kill(self, folder: Path, generator: random.Random) -> str | None:
+        """Run a process until a random moment and kill it; return when, None where it had ended before.
+
+        Every second moment lies anywhere, loading and reporting included; the others after the process's first
+        checkpoint, since training is the shorter part of so short a run.
+        """
+        process, _ = self.start(folder)
+        started, since = time.monotonic(), "its start"
+        seconds = generator.uniform(0.0, self.run_seconds)
+        if generator.random() < 0.5:
+            began = time.time()
+            while process.poll() is None and not wrote_checkpoint(folder, began):
+                time.sleep(0.02)
+            seconds, since = generator.uniform(0.0, self.training_seconds), "its first checkpoint"
+        try:
+            process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            process.send_signal(getattr(signal, f"SIG{self.signal}"))
+            process.wait()
+            return f"{seconds:.1f} s after {since} ({time.monotonic() - started:.0f} s in all)"
+        return None
+
+    def start(self, folder: Path) -> tuple[subprocess.Popen[bytes], Path]:
+        """Start or resume the fit in a folder."""
+        folder.mkdir(parents=True, exist_ok=True)
+        log = folder / "log.txt"
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "WANDB_MODE": "offline"}
+        command = [
+            *(sys.executable, ROOT / "train.py", "fit", f"--config={CONFIG}", "--ckpt_path=auto"),
+            *(f"--data.train_files=[{self.files['train']}]", f"--data.validation_files=[{self.files['dev']}]"),
+            f"--data.cache_dir={folder / 'cache'}",
+        ]
+        with log.open("ab") as output:
+            process = subprocess.Popen(
+                command,
+                cwd=folder,
+                env={**environment, "PYTHONPATH": str(ROOT)},
+                stdout=output,
+                stderr=subprocess.STDOUT,
+            )
+        return process, log
+
+
+def say(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
+
+
+def run_folders(folder: Path) -> list[Path]:
+    return sorted((folder / "runs" / "kills").glob("version_*"))
+
+
+def last_checkpoint(folder: Path) -> Path:
+    return run_folders(folder)[-1] / "checkpoints" / "last.ckpt"
+
+
+def wrote_checkpoint(folder: Path, since: float) -> bool:
+    return (
+        bool(run_folders(folder))
+        and last_checkpoint(folder).is_file()
+        and last_checkpoint(folder).stat().st_mtime > since
+    )
+
+
+def status(folder: Path) -> dict:
+    """Return ``status.json`` of the latest run in a folder; nothing where there is none."""
+    found = [path / "status.json" for path in run_folders(folder) if (path / "status.json").is_file()]
+    return json.loads(found[-1].read_text(encoding="utf-8")) if found else {}
+
+
+def student(folder: Path) -> bytes:
+    """Return the weights of the one finished run in a folder."""
+    (weights,) = (folder / "runs" / "kills").glob("version_*/student/model.safetensors")
+    return weights.read_bytes()

@@ -1,0 +1,97 @@
+"""Stopping and going on from the command line: one folder, one log, one run of W&B."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import re
+import signal
+from pathlib import Path
+
+import lightning as L
+import pytest
+
+from distill.checkpoints import load_checkpoint
+from distill.cli import main
+from distill.reporting.run import read_curves
+from tests.test_configs import CONFIGS, tiny
+
+
+class Terminate(L.Callback):
+    """Tells this process to end within a step."""
+
+    def __init__(self, step: int) -> None:
+        self.step = step
+
+    def on_train_batch_start(self, trainer, pl_module, batch, batch_idx) -> None:
+        if trainer.global_step == self.step:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+
+@pytest.fixture
+def arguments(teacher_folder, squad_file, tmp_path, monkeypatch) -> list[str]:
+    monkeypatch.chdir(tmp_path)
+    return [
+        f"--config={CONFIGS / 'distill.yaml'}",
+        *tiny(teacher_folder, squad_file, tmp_path, "DistillationModule"),
+        *("--data.batch_size=4", "--trainer.log_every_n_steps=1", "--last_checkpoint.every_n_steps=2"),
+        *("--schedule.stages.intermediate.epochs=1", "--schedule.stages.logits.epochs=1"),
+    ]
+
+
+@pytest.fixture
+def stopped(arguments, monkeypatch, capsys) -> Path:
+    """A run that was stopped at its third step, and said so."""
+    install = "distill.callbacks.random_state.RandomState.on_train_batch_start"
+    with monkeypatch.context() as patch:
+        patch.setattr(install, lambda _, *hook: Terminate(2).on_train_batch_start(*hook))
+        with pytest.raises(SystemExit) as info:
+            main(["fit", *arguments])
+    assert info.value.code == 128 + signal.SIGTERM
+    assert "stopped by SIGTERM at step 3" in capsys.readouterr().err
+    return Path("lightning_logs") / "distill" / "version_0"
+
+
+def status(run: Path) -> dict:
+    return json.loads((run / "status.json").read_text(encoding="utf-8"))
+
+
+def test_stopped_run_goes_on_in_its_folder(stopped, arguments):
+    before = status(stopped)
+    assert before["state"] == "stopped"
+    assert before["ended"].startswith("stopped by SIGTERM at step 3, resume with --ckpt_path")
+    assert not (stopped / "report.json").exists()
+    main(["fit", *arguments, "--ckpt_path=auto"])
+    assert [folder.name for folder in stopped.parent.iterdir()] == ["version_0"]
+    after = status(stopped)
+    assert (after["state"], after["resumed_at"], after["wandb_id"]) == ("finished", [3], before["wandb_id"])
+    assert before["wandb_id"] is not None
+    report = json.loads((stopped / "report.json").read_text(encoding="utf-8"))
+    assert report["ended"] == f"finished at step {after['step']}"
+    losses = read_curves(stopped / "metrics.csv")["train/loss"]
+    assert [step for step, _ in losses] == list(range(after["step"]))
+
+
+def test_full_disk_ends_with_one_line_and_the_last_checkpoint_whole(arguments, monkeypatch, capsys):
+    fsync, calls = os.fsync, []
+
+    def fill(descriptor) -> None:
+        if Path(f"/proc/self/fd/{descriptor}").readlink().name == ".last.ckpt.partial":
+            calls.append(descriptor)
+            if len(calls) > 1:
+                raise OSError(errno.ENOSPC, "No space left on device")
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fill)
+    with pytest.raises(SystemExit) as info:
+        main(["fit", *arguments])
+    assert info.value.code == 1
+    error = capsys.readouterr().err
+    assert "Traceback" not in error
+    last = Path("lightning_logs/distill/version_0/checkpoints/last.ckpt")
+    assert re.search(
+        rf"error: .*last\.ckpt: the checkpoint cannot be written: No space .* --ckpt_path \S*{last}", error
+    )
+    assert status(last.parents[1])["state"] == "failed"
+    assert load_checkpoint(last)["global_step"] == 2

@@ -1,0 +1,12 @@
+"""Real fits, killed at random moments and resumed; ``python -m tests.kills --kills 50`` tries more of them."""
+
+import pytest
+
+from tests.kills.trial import Campaign
+
+
+@pytest.mark.slow
+@pytest.mark.kills
+@pytest.mark.parametrize("signal", ["KILL", "TERM"])
+def test_killed_runs_end_as_the_uninterrupted_one(tmp_path, signal):
+    assert Campaign(kills=10, signal=signal, jobs=2, folder=str(tmp_path)).run()

@@ -1,0 +1,154 @@
+"""Which run a command goes on with."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from jsonargparse import Namespace
+
+from distill.checkpoints import save_checkpoint
+from distill.reporting.status import RunStatus, lock_run, read_status, write_status
+from distill.resuming import AUTO, differences, go_on, newest_run, run_of
+from distill.types import UserError
+
+CONFIG = {
+    "seed_everything": 1,
+    "ckpt_path": AUTO,
+    "trainer": {
+        "logger": [
+            {"class_path": "distill.CsvRun", "init_args": {"save_dir": "logs", "name": "distill", "version": None}},
+            {"class_path": "distill.WandbRun", "init_args": {"project": "distill", "id": None}},
+        ]
+    },
+}
+
+
+@pytest.fixture
+def make_run(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+    def make(name, state="running", config=CONFIG, age=0, checkpoint=True):
+        folder = tmp_path / "logs" / "distill" / name
+        (folder / "checkpoints").mkdir(parents=True)
+        write_status(folder, RunStatus(state, wandb_id=f"id-{name}"))
+        (folder / "config.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
+        if checkpoint:
+            save_checkpoint(folder / "checkpoints" / "last.ckpt", {"weights": torch.ones(100)})
+        os.utime(folder / "status.json", ns=(10**18 - age, 10**18 - age))
+        return folder
+
+    return make
+
+
+def parsed(config=CONFIG) -> Namespace:
+    return Namespace(yaml.safe_load(yaml.safe_dump(config)))
+
+
+def resume(config=CONFIG) -> Namespace:
+    result = parsed(config)
+    go_on(result, yaml.safe_dump(config))
+    return result
+
+
+def test_auto_goes_on_with_the_newest_unfinished_run_of_the_configuration(make_run):
+    make_run("version_0", age=5)
+    newest = make_run("version_1", "stopped", age=3)
+    make_run("version_2", "finished")
+    make_run("version_3", config={**CONFIG, "seed_everything": 2})
+    config = resume()
+    assert config["ckpt_path"] == str(newest.relative_to(newest.parents[2]) / "checkpoints" / "last.ckpt")
+    assert config["trainer"]["logger"][0]["init_args"]["version"] == 1
+    assert config["trainer"]["logger"][1]["init_args"]["id"] == "id-version_1"
+
+
+def test_auto_starts_anew_where_there_is_none_and_says_so(make_run, caplog):
+    make_run("version_0", "finished")
+    with caplog.at_level("INFO"):
+        config = resume()
+    assert config["ckpt_path"] is None
+    assert config["trainer"]["logger"][0]["init_args"]["version"] is None
+    assert "no unfinished run of this configuration" in caplog.text
+
+
+def test_run_killed_before_its_first_checkpoint_begins_again_in_its_folder(make_run):
+    make_run("named", checkpoint=False)
+    config = resume()
+    assert config["ckpt_path"] is None
+    assert config["trainer"]["logger"][0]["init_args"]["version"] == "named"
+
+
+def test_damaged_checkpoint_gives_way_to_the_one_before(make_run):
+    folder = make_run("version_0") / "checkpoints"
+    last = folder / "last.ckpt"
+    (folder / "previous.ckpt").write_bytes(last.read_bytes())
+    last.write_bytes(last.read_bytes()[:-100])
+    assert resume()["ckpt_path"].endswith("previous.ckpt")
+
+
+def test_run_of_another_living_process_is_left_alone(make_run):
+    folder = make_run("version_0")
+    code = (
+        "import sys, pathlib; from distill.reporting.status import lock_run; "
+        "held = lock_run(pathlib.Path(sys.argv[1])); print('held', flush=True); sys.stdin.read()"
+    )
+    command = [sys.executable, "-c", code, str(folder)]
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+    other = subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert other.stdout.readline() == b"held\n"
+    assert newest_run(folder.parent, CONFIG) is None
+    assert newest_run(folder.parent, CONFIG, lock=False).folder == folder
+    assert lock_run(folder) is None
+    other.kill()
+    other.wait()
+    assert newest_run(folder.parent, CONFIG).folder == folder
+    other.stdin.close()
+    other.stdout.close()
+
+
+def test_path_of_an_unfinished_runs_state_goes_on_with_that_run_and_says_what_changed(make_run, recwarn):
+    folder = make_run("version_0", config={**CONFIG, "seed_everything": 9})
+    path = folder / "checkpoints" / "last.ckpt"
+    config = resume({**CONFIG, "ckpt_path": str(path)})
+    assert config["trainer"]["logger"][0]["init_args"]["version"] == 0
+    messages = [str(warning.message) for warning in recwarn]
+    assert "the run goes on with another setting than it began with: seed_everything: 9 -> 1" in messages
+
+
+@pytest.mark.parametrize(("state", "name"), [("finished", "last.ckpt"), ("stopped", "best.ckpt")])
+def test_any_other_checkpoint_begins_a_new_run(make_run, state, name):
+    folder = make_run("version_0", state)
+    path = folder / "checkpoints" / name
+    assert run_of(path, CONFIG) is None
+    config = resume({**CONFIG, "ckpt_path": str(path)})
+    assert config["ckpt_path"] == str(path)
+    assert config["trainer"]["logger"][0]["init_args"]["version"] is None
+
+
+def test_logger_that_would_delete_the_metrics_is_refused(make_run):
+    logger = {
+        "class_path": "lightning.pytorch.loggers.CSVLogger",
+        "init_args": CONFIG["trainer"]["logger"][0]["init_args"],
+    }
+    make_run("version_0")
+    with pytest.raises(UserError, match=r"list a distill\.CsvRun first"):
+        resume({**CONFIG, "trainer": {"logger": [logger]}})
+
+
+def test_place_is_no_difference():
+    moved = {**CONFIG, "ckpt_path": None, "trainer": {"logger": []}}
+    assert differences(CONFIG, moved) == []
+    assert differences({"a": {"b": [1]}}, {"a": {"b": [2]}, "c": 0}) == ["a.b: [1] -> [2]", "c: None -> 0"]
+
+
+def test_status_that_cannot_be_read_is_none(tmp_path):
+    assert read_status(tmp_path) is None
+    (tmp_path / "status.json").write_text('{"state": "runn', encoding="utf-8")
+    assert read_status(tmp_path) is None
+    write_status(tmp_path, status := RunStatus("stopped", "stopped by SIGTERM at step 3", 3, "x", (1, 2)))
+    assert read_status(tmp_path) == status
