@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -70,15 +70,17 @@ class Batch:
         inputs: What the encoder takes, each (B, S): ``input_ids``, ``attention_mask`` (1 for real tokens) and
             ``token_type_ids`` where the tokenizer makes them.
         labels: What the label loss takes; for question answering ``start_positions`` and ``end_positions``, each (B,),
-            for masked-language modelling ``token_ids``, (B, S), -100 where nothing was hidden.
+            for masked-language modelling ``token_ids``, (B, S), -100 where nothing was hidden; for token
+            classification ``label_ids``, (B, S), -100 where no word begins; for classification ``class_ids``, (B,).
         window_ids: (B,) identifiers of the windows, for looking things up; they stay on the CPU.
-        windows: The windows themselves, for decoding; empty in training batches.
+        windows: The windows themselves, for decoding, of the kind that the task's evaluation takes (:class:`Window`
+            in question answering); empty in training batches.
     """
 
     inputs: dict[str, Tensor]
     labels: dict[str, Tensor]
     window_ids: Tensor
-    windows: list[Window] = field(default_factory=list)
+    windows: list[Any] = field(default_factory=list)
 
     @property
     def attention_mask(self) -> Tensor:

@@ -47,7 +47,7 @@ class SamplePredictions(L.Callback):
         if not report.student_evaluation.predictions:  # a task without answers to show
             return
         rows = sample_rows(
-            trainer.val_dataloaders.dataset.examples,
+            [pl_module.task.show(example) for example in trainer.val_dataloaders.dataset.examples],
             report.student_evaluation.predictions,
             report.teacher_evaluation.predictions if report.teacher_evaluation else None,
             self.num_samples,
