@@ -30,6 +30,7 @@ _PUBLIC = {
     "SafeCheckpointIO": "distill.callbacks.plugins",
     "SignalStop": "distill.callbacks.signals",
     "SquadDataModule": "distill.data.datamodule",
+    "SequenceClassification": "distill.tasks.classification.task",
     "SingleModule": "distill.modules.single",
     "SquadMetric": "distill.metrics.squad",
     "StagedDataModule": "distill.data.staged",

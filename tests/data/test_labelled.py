@@ -12,15 +12,26 @@ from transformers import AutoModelForTokenClassification
 from distill.cli import main
 from distill.data.labelled import LabelledDataModule
 from distill.losses.logits import LabelLoss, LogitLoss
+from distill.tasks.classification import SequenceClassification
 from distill.tasks.labelled import IGNORED, LabelledTask
 from distill.tasks.tagging import TokenClassification
 from distill.types import Batch, Recording, UserError
 
 NER = ["O", "B-PER", "I-PER", "B-LOC", "I-LOC"]
 SENTENCE = "Lucía B-PER\nFerrer I-PER\nnació O\nen O\n{town} B-LOC\n. O\n\n"
-FILES = {"tagging": ("a.conll", "".join(SENTENCE.format(town=town) for town in ("Cádiz", "Ávila", "Jaén") * 8))}
-TASKS: dict[str, LabelledTask] = {"tagging": TokenClassification(NER)}
-YAML = {"tagging": {"class_path": "distill.TokenClassification", "init_args": {"labels": NER}}}
+ROWS = [
+    f"Lucía nació en {a}.\t{a} vio nacer a Lucía.\t1\nLucía nació en {a}.\tMurió en {b}.\t0\n"
+    for a, b in (("Cádiz", "Jaén"), ("Ávila", "Lérida"), ("Jaén", "Cádiz"), ("Lérida", "Ávila")) * 3
+]
+FILES = {
+    "tagging": ("a.conll", "".join(SENTENCE.format(town=town) for town in ("Cádiz", "Ávila", "Jaén") * 8)),
+    "classification": ("a.tsv", "sentence1\tsentence2\tlabel\n" + "".join(ROWS)),
+}
+TASKS: dict[str, LabelledTask] = {"tagging": TokenClassification(NER), "classification": SequenceClassification()}
+YAML = {
+    "tagging": {"class_path": "distill.TokenClassification", "init_args": {"labels": NER}},
+    "classification": {"class_path": "distill.SequenceClassification"},
+}
 KINDS = list(TASKS)
 
 
@@ -136,7 +147,7 @@ def test_scores_do_not_depend_on_batches_and_right_logits_score_100(make_data, k
 @pytest.mark.parametrize("kind", KINDS)
 def test_examples_without_a_window_are_noticed(make_data, kind):
     examples = make_data(kind).val_dataloader().dataset.examples
-    with pytest.raises(UserError, match=r"24 did not"):
+    with pytest.raises(UserError, match=r"\(2[34] did not"):
         TASKS[kind].evaluation(examples).compute()
     assert TASKS[kind].evaluation(examples, partial=True).compute().predictions == {}
 
