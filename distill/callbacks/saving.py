@@ -35,6 +35,9 @@ class SaveStudent(L.Callback):
         student = copy.deepcopy(pl_module.student).to("cpu", getattr(torch, self.dtype))
         with new_folder(folder / "student", replace=True) as unfinished:
             student.save_pretrained(unfinished)
-            trainer.datamodule.tokenizer.save_pretrained(unfinished)  # type: ignore[attr-defined]
+            tokenizer = trainer.datamodule.tokenizer  # type: ignore[attr-defined]
+            # A setting of the latest call, which would be saved with it.
+            tokenizer.backend_tokenizer.no_truncation()
+            tokenizer.save_pretrained(unfinished)
             if (inheritance := getattr(pl_module, "inheritance", None)) is not None:
                 write_json(unfinished / "inheritance.json", inheritance.as_dict())

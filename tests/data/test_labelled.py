@@ -223,6 +223,8 @@ def test_one_configuration_trains_a_teacher_and_distils_it(make_data, teacher_fo
     assert report["teacher"][main_score] == pytest.approx(teacher_report["student"][main_score])
     assert report["retention"][main_score] is not None
     assert json.loads((second / "samples.json").read_text(encoding="utf-8"))
+    tokenizer = json.loads((second / "student" / "tokenizer.json").read_text(encoding="utf-8"))
+    assert tokenizer["truncation"] is None
     model = TASKS[kind].auto_class.from_pretrained(second / "student")
     assert [model.config.id2label[i] for i in range(model.config.num_labels)] == list(TASKS[kind].labels)
     checkpoint = str(second / "checkpoints" / "best.ckpt")

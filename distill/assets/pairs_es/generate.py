@@ -20,6 +20,9 @@ NUM_PAIRS: dict[Split, int] = {"train": 8000, "dev": 800}
 #: Lists of words that the relations draw from beside those of the lexicon.
 WORDS = {"place": ["<toponym>"], "year": ["<1850..1990>"], "score": ["<2..5> a <0..1>"]}
 
+#: Share of the pairs whose wordings name the two in the same order: the half that a model can learn first.
+SAME_ORDER_SHARE = 0.7
+
 #: Two sentences, and whether they say the same.
 Pair = tuple[str, str, int]
 
@@ -42,8 +45,11 @@ def write_pair(relation: dict[str, Sequence[str]], lexicon: Lexicon, rng: random
     """Write one pair on a relation."""
     first, second = _two_names(relation["kinds"], lexicon, rng)
     details = {name: lexicon.compose(f"<{name}>", rng) for name in (*WORDS, "small")}
-    # Two wordings that differ, so that no pair is a copy.
-    one, other = rng.sample([*relation["forms"], *relation["turned"]], 2)
+    groups = rng.sample([relation["forms"], relation["turned"]], 2)
+    if rng.random() < SAME_ORDER_SHARE:
+        one, other = rng.sample(groups[0], 2)  # two that differ, so that no pair is a copy
+    else:
+        one, other = (rng.choice(group) for group in groups)
     label = rng.randrange(2)
     names = {"a": first, "b": second} if label else {"a": second, "b": first}
     return _tell(one, {"a": first, "b": second, **details}), _tell(other, {**names, **details}), label
