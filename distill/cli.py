@@ -37,6 +37,7 @@ from distill.callbacks.stages import StageSchedule
 from distill.callbacks.status import StatusFile
 from distill.callbacks.throughput import Throughput
 from distill.data.base import TaskDataModule
+from distill.distributed.layout import lay_out, refuse_sharding
 from distill.export.trainer import ExportTrainer
 from distill.links import link_settings, refuse_linked
 from distill.models.loading import first_line
@@ -193,9 +194,7 @@ class DistillCLI(LightningCLI):
         ):
             callbacks.append(StageProgressBar(leave=True))
         trainer_config["callbacks"] = callbacks
-        if trainer_config.get("strategy") == "auto" and _several_processes(trainer_config):
-            # Stages leave parts idle: the head in one, the projections in another.
-            trainer_config["strategy"] = "ddp_find_unused_parameters_true"
+        lay_out(trainer_config)
         trainer_config["plugins"] = with_safe_plugins(trainer_config.get("plugins"))
         prepare_processor()
         try:
@@ -225,6 +224,7 @@ class DistillCLI(LightningCLI):
         if checkpoint is not None and checkpoint not in _CHECKPOINT_WORDS:
             check_checkpoint(Path(checkpoint))
         self.model.tell_tasks(self.datamodule)
+        refuse_sharding(self.trainer.strategy)
         self.datamodule.check()
         self.model.check_data(self.datamodule)
         if self.subcommand == "fit":
@@ -243,18 +243,6 @@ def _device_type(trainer_config: Mapping[str, Any]) -> str:
     if accelerator == "auto":
         accelerator = "gpu" if torch.cuda.is_available() else "cpu"
     return "cuda" if accelerator == "gpu" and torch.cuda.is_available() else accelerator
-
-
-def _several_processes(trainer_config: Mapping[str, Any]) -> bool:
-    """Whether a trainer configured so would run on several devices."""
-    devices = trainer_config.get("devices")
-    if devices in ("auto", -1, "-1", None):
-        count = torch.cuda.device_count() if trainer_config.get("accelerator") in ("auto", "gpu", "cuda") else 1
-    else:
-        if not isinstance(devices, list) and not str(devices).lstrip("-").isdigit():
-            raise UserError(f"trainer.devices: {devices!r} is no number, list or 'auto'")
-        count = len(devices) if isinstance(devices, list) else int(devices)
-    return count > 1 or (trainer_config.get("num_nodes") or 1) > 1
 
 
 def _environment_error(error: BaseException) -> Exception | None:

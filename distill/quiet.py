@@ -20,6 +20,7 @@ def quieten_libraries() -> None:
         r".*does not have many workers",  # windows are read from memory-mapped files, faster than workers start
         r".*predict returned None",  # answers go into a file
         r".*The dirpath has changed from",  # a checkpoint of another run's folder is what was asked for
+        r".*Checkpoint directory .* exists and is not empty",  # a run that goes on in its folder
         r".*skip_none parameter was deprecated",  # Lightning's own call of jsonargparse
         r".*It is recommended to use `self.log\('(val|test)/.*sync_dist",  # scores are equal on every process already
     ):

@@ -59,7 +59,7 @@ class LastCheckpoint(Checkpoint):
         self.every_n_epochs = every_n_epochs
         self.every_n_steps = every_n_steps
         self.every_n_minutes = every_n_minutes
-        #: The file; nothing before the first one is written.
+        #: The file; nothing before there is one.
         self.path: Path | None = None
         self._folder: Path | None = None
         self._saved_at = 0.0
@@ -70,6 +70,8 @@ class LastCheckpoint(Checkpoint):
         """Begin to count."""
         folder = run_folder(trainer)  # asked on every process, since it may be agreed among them
         self._folder = folder / CHECKPOINT_FOLDER if folder is not None else None
+        # That of the run that goes on, which may have no step to come.
+        self.path = self._folder / LAST if self._folder is not None and (self._folder / LAST).is_file() else None
         self._saved_at = time.monotonic()
         self._first_step = trainer.global_step
         self._is_due = False

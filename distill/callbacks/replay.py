@@ -46,7 +46,9 @@ def replay(trainer: L.Trainer, module: Any, folder: Path) -> list[str]:
         set_random_state(randoms[i], module.device)
         module.on_train_batch_start(batch, i)
         with trainer.precision_plugin.train_step_context():
-            total, terms = module.compute_terms(batch, fault.weights, fault.temperature)
+            means = module.compute_means(batch, fault.weights, fault.temperature)
+        terms = {name: mean.value for name, mean in means.items()}
+        total = torch.stack([fault.weights[name] * value for name, value in terms.items()]).sum()
         (total / len(batches)).backward()
         now = {"loss": total, **terms}
         lines += [f"  batch {i}: {name} {float(value):.6g}, was {kept[name]:.6g}" for name, value in now.items()]

@@ -228,7 +228,7 @@ class SquadDataModule(TaskDataModule):
 
     def _evaluation_loader(self, split: str) -> DataLoader[Batch]:
         windows = self._windows[split]
-        batches = evaluation_batches(windows.lengths, windows.example_indices, self.eval_batch_size, *self._rank())
+        batches = evaluation_batches(windows.lengths, self.eval_batch_size, *self._rank())
         return self._loader(windows, EvaluationSampler(batches))
 
 

@@ -112,6 +112,7 @@ class LabelledDataModule(TaskDataModule):
         assert self.tokenizer.is_fast
 
     def _passes(self) -> DataLoader[Batch]:
+        """Return shuffled batches of windows of similar length."""
         windows = self._windows["train"]
         return self._loader(windows, TrainingSampler(windows.lengths, self.batch_size, self.seed, *self._rank()))
 
@@ -184,7 +185,7 @@ class LabelledDataModule(TaskDataModule):
 
     def _evaluation_loader(self, split: str) -> DataLoader[Batch]:
         windows = self._windows[split]
-        batches = evaluation_batches(windows.lengths, windows.example_indices, self.eval_batch_size, *self._rank())
+        batches = evaluation_batches(windows.lengths, self.eval_batch_size, *self._rank())
         return self._loader(windows, EvaluationSampler(batches))
 
 

@@ -31,7 +31,6 @@ class ExampleSample(Dataset[Batch]):
         self.examples = [whole[index] for index in chosen]
         self.window_ids = np.flatnonzero(np.isin(owners, chosen))
         self.lengths = np.asarray(getattr(dataset, "lengths", np.ones(num_items, np.int64)))[self.window_ids]
-        self.example_indices = owners[self.window_ids]
 
     def __len__(self) -> int:
         return len(self.window_ids)
@@ -48,5 +47,5 @@ def sample_loader(
     The random state of the run is left alone.
     """
     sample = ExampleSample(dataset, num_examples)
-    batches = evaluation_batches(sample.lengths, sample.example_indices, batch_size, rank, num_ranks)
+    batches = evaluation_batches(sample.lengths, batch_size, rank, num_ranks)
     return DataLoader(sample, sampler=EvaluationSampler(batches), batch_size=None, generator=torch.Generator())

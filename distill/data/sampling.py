@@ -8,6 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from torch.utils.data import Sampler
 
+from distill.types import UserError
+
 #: Batches whose windows are sorted by length together: enough to save padding, few enough to keep batches random.
 POOL_BATCHES = 50
 
@@ -39,16 +41,22 @@ def training_batches(
 
 
 def evaluation_batches(
-    lengths: NDArray[np.int64], example_indices: NDArray[np.int64], batch_size: int, rank: int, num_ranks: int
+    lengths: NDArray[np.int64], batch_size: int, rank: int = 0, num_ranks: int = 1
 ) -> list[NDArray[np.int64]]:
-    """Cut one process's share of an evaluation set into batches, longest first (memory trouble shows at once).
+    """Cut an evaluation set into batches, longest first (memory trouble shows at once); return one process's share.
 
-    All windows of an example belong to one process, so answers are chosen without exchange; no window is repeated to
-    even out the processes, so totals are exact.
+    The batches are the same however many processes share them out, so every window is padded, computed and rounded
+    alike and scores are equal to the last bit; no window is repeated to even the processes out. Only a set that does
+    not fill a batch for each of them is cut finer.
+
+    Raises:
+        UserError: If there are fewer windows than processes.
     """
-    own = np.flatnonzero(example_indices % num_ranks == rank)
-    own = own[np.argsort(-lengths[own], kind="stable")]
-    return [own[i : i + batch_size] for i in range(0, len(own), batch_size)]
+    if len(lengths) < num_ranks:
+        raise UserError(f"{len(lengths)} windows cannot be shared out to {num_ranks} processes; start fewer of them")
+    order = np.argsort(-lengths, kind="stable")
+    batch_size = min(batch_size, max(1, len(lengths) // num_ranks))
+    return [order[i : i + batch_size] for i in range(0, len(order), batch_size)][rank::num_ranks]
 
 
 class TrainingSampler(Sampler[list[int]]):

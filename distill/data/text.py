@@ -6,7 +6,6 @@ from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
-import numpy as np
 from lightning.pytorch.utilities import rank_zero_info
 from torch.utils.data import DataLoader
 
@@ -215,5 +214,5 @@ class TextDataModule(TaskDataModule):
 
     def _evaluation_loader(self, split: str) -> DataLoader[Batch]:
         blocks = self._dataset(split)
-        batches = evaluation_batches(blocks.blocks.lengths, np.arange(len(blocks)), self.eval_batch_size, *self._rank())
+        batches = evaluation_batches(blocks.blocks.lengths, self.eval_batch_size, *self._rank())
         return self._loader(blocks, EvaluationSampler(batches))

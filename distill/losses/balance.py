@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from distill.losses.base import widen
 from distill.stages import ActiveStage
 
 
@@ -16,8 +17,8 @@ class LossBalance:
 
     Each term is then about 1 where the stage begins, so the stage's weights are the terms' shares of the objective.
     During those steps the means are of what was seen so far, the current batch included; afterwards they stay. They
-    are a function of the values alone, taken over all processes, and kept with the checkpoint. A term that is 0 or not
-    finite in all of them is left as it is. Nothing is read back from the device.
+    are a function of the values alone, which are those of all processes, and kept with the checkpoint. A term that is 0
+    or not finite in all of them is left as it is. Nothing is read back from the device.
     """
 
     def __init__(self) -> None:
@@ -27,20 +28,14 @@ class LossBalance:
         # (2, K): the sum of the sizes of each of K terms, and how many were finite.
         self._seen = torch.zeros(2, 0)
 
-    def factors(
-        self,
-        active: ActiveStage,
-        terms: Mapping[str, Tensor],
-        sum_over_processes: Callable[[Tensor], Tensor] = lambda values: values,
-    ) -> dict[str, Tensor]:
-        """Return each term's factor, () float32, after taking note of its value in the stage's first steps.
+    def factors(self, active: ActiveStage, terms: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return each term's factor, () float32 or float64, after taking note of its value in the stage's first steps.
 
         Args:
             active: Where the run stands; its stage says how many steps count.
-            terms: The raw values of one batch, () each; the same names throughout a stage.
-            sum_over_processes: Adds a tensor up over all processes.
+            terms: The raw values of the batches of all processes, () each; the same names throughout a stage.
         """
-        values = torch.stack([value.detach().float() for value in terms.values()]).abs()
+        values = widen(torch.stack([value.detach() for value in terms.values()])).abs()
         if (self._stage, self._names) != (active.name, list(terms)):
             self._stage, self._names, self._first_step = active.name, list(terms), active.step
             self._seen = values.new_zeros(2, len(terms))
@@ -48,8 +43,7 @@ class LossBalance:
         assert active.stage.balance is not None
         if active.step - self._first_step < active.stage.balance:
             is_finite = values.isfinite()
-            seen = torch.stack((values.where(is_finite, 0.0), is_finite.to(values.dtype)))
-            self._seen = self._seen + sum_over_processes(seen)
+            self._seen = self._seen + torch.stack((values.where(is_finite, 0.0), is_finite.to(values.dtype)))
         sizes, counts = self._seen
         factors = torch.where(sizes > 0, counts / sizes, 1.0)
         return dict(zip(terms, factors, strict=True))

@@ -19,7 +19,7 @@ from distill.types import UserError
 EMBEDDED = "embedded"
 
 #: The names that stand for the teachers that the package carries, and their folders among its assets.
-EMBEDDED_TEACHERS = {EMBEDDED: "teacher", "embedded_ner": "teacher_ner"}
+EMBEDDED_TEACHERS = {EMBEDDED: "teacher", "embedded_ner": "teacher_ner", "embedded_pairs": "teacher_pairs"}
 
 #: Families whose first position is the one behind the padding id.
 _POSITIONS_AFTER_PADDING = {

@@ -18,13 +18,14 @@ from distill.data.base import TaskDataModule
 from distill.losses.balance import LossBalance
 from distill.losses.base import DistillationLoss
 from distill.losses.objective import Objective
+from distill.losses.share import share_means
 from distill.models.recording import Recorder
 from distill.models.sharing import share_encoder
 from distill.modules.run import RunModule, part_of, run_data
 from distill.stages import Stage
 from distill.tasks.base import Evaluation, EvaluationResult, Score, Task
 from distill.tasks.question_answering.task import QuestionAnswering
-from distill.types import Batch, Recording, RecordingPlan, UserError
+from distill.types import Batch, Mean, Recording, RecordingPlan, UserError
 
 #: Prefix of the student's weights in a checkpoint.
 STUDENT_PREFIX = "student."
@@ -154,8 +155,8 @@ class TaskModule(RunModule):
         else:
             super().log(name, *args, **kwargs)
 
-    def compute_terms(self, batch: Batch, weights: Mapping[str, float], temperature: float) -> tuple[Tensor, Any]:
-        """Return the weighted objective of a batch, (), and the raw mean of each active term."""
+    def compute_means(self, batch: Batch, weights: Mapping[str, float], temperature: float) -> dict[str, Mean]:
+        """Return the unweighted, undivided mean of each active term over a batch."""
         raise UserError(f"{type(self).__name__} has no training objective")
 
     def record(self, recorder: Recorder, batch: Batch, plan: RecordingPlan) -> Recording:
@@ -164,21 +165,27 @@ class TaskModule(RunModule):
             return recorder.record(batch.inputs, plan, self.task.logits)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Return the active stage's objective; log each of its terms, raw, and as it counts where they are balanced."""
+        """Return this process's share of the active stage's objective over the batches of all processes.
+
+        Each term is logged raw, and as it counts where terms are balanced; these values are those of all processes.
+        """
         if self.active_stage is None:
             raise UserError("no active stage: give the Trainer a distill.StageSchedule")
         stage = self.active_stage.stage
-        total, terms = self.compute_terms(batch, stage.weights, stage.temperature)
-        logged = {f"train/{self.active_stage.name}/{name}": value.detach() for name, value in terms.items()}
+        shares = share_means(self.compute_means(batch, stage.weights, stage.temperature))
+        values = {name: share.value for name, share in shares.items()}
+        logged = {f"train/{self.active_stage.name}/{name}": value for name, value in values.items()}
+        scales: dict[str, Any] = {name: stage.weights[name] for name in shares}
         if stage.balance is not None:
-            factors = self.balance.factors(self.active_stage, terms, self._sum_over_processes)
-            weighted = {name: stage.weights[name] * factors[name] * value for name, value in terms.items()}
-            total = torch.stack(list(weighted.values())).sum()
-            logged |= {f"train/{self.active_stage.name}/{name}_weighted": weighted[name].detach() for name in weighted}
-        self.step_values = {"loss": total.detach(), **{name: value.detach() for name, value in terms.items()}}
+            factors = self.balance.factors(self.active_stage, values)
+            scales = {name: scale * factors[name] for name, scale in scales.items()}
+            weighted = {f"{name}_weighted": scales[name] * value for name, value in values.items()}
+            logged |= {f"train/{self.active_stage.name}/{name}": value for name, value in weighted.items()}
+        loss = torch.stack([scales[name] * value for name, value in values.items()]).sum()
+        self.step_values = {"loss": loss, **values}
         self.log_dict(logged, batch_size=len(batch.window_ids))
-        self.log("train/loss", total.detach(), prog_bar=True, batch_size=len(batch.window_ids))
-        return self.weight * total
+        self.log("train/loss", loss, prog_bar=True, batch_size=len(batch.window_ids))
+        return self.weight * torch.stack([scales[name] * share.loss for name, share in shares.items()]).sum()
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep what the balance of the terms has seen."""
@@ -243,10 +250,6 @@ class TaskModule(RunModule):
         """Put the student's weights of a checkpoint into the student; missing or foreign weights are an error."""
         state = load_checkpoint(Path(checkpoint))["state_dict"]
         self.student.load_state_dict(part_of(state, STUDENT_PREFIX), strict=True)
-
-    def _sum_over_processes(self, values: Tensor) -> Tensor:
-        total: Tensor = self.trainer.strategy.reduce(values, reduce_op="sum")
-        return total
 
     def start_evaluation(self, dataloaders: Any) -> Evaluation:
         """Start an evaluation over the set of a loader, or over the task's own of several loaders."""

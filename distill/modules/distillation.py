@@ -9,7 +9,6 @@ import torch
 from lightning.pytorch.cli import OptimizerCallable
 from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities import rank_zero_info
-from torch import Tensor
 from transformers import PreTrainedConfig, PreTrainedModel
 
 from distill.losses.attention import AttentionLoss
@@ -38,7 +37,7 @@ from distill.modules.base import TaskModule
 from distill.modules.teaching_run import teaching_run
 from distill.tasks.base import Task
 from distill.teaching.teachers import ExtraTeacher, TeacherCache, Teachers
-from distill.types import Batch, LayerMap, UserError
+from distill.types import Batch, LayerMap, Mean, UserError
 
 
 def default_losses() -> dict[str, DistillationLoss]:
@@ -223,10 +222,8 @@ class DistillationModule(TaskModule):
             self._found_layers = tuple(checkpoint["layer_map"])
             self._bind_layers(self._found_layers)
 
-    def compute_terms(
-        self, batch: Batch, weights: Mapping[str, float], temperature: float
-    ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return the weighted objective of a batch, (), and the raw mean of each active term."""
+    def compute_means(self, batch: Batch, weights: Mapping[str, float], temperature: float) -> dict[str, Mean]:
+        """Return the unweighted, undivided mean of each active term over a batch."""
         student_plan, teacher_plan = self.objective.plans(weights)
         assert self._student_recorder is not None
         student = self.record(self._student_recorder, batch, student_plan)
@@ -234,8 +231,7 @@ class DistillationModule(TaskModule):
         if teacher_plan is not None:
             assert self._teachers is not None
             teacher = self._teachers.record(batch, teacher_plan)
-        value = self.objective(student, teacher, batch, weights, temperature)
-        return value.total, value.terms
+        return self.objective(student, teacher, batch, weights, temperature).means
 
     def _bind(self, student: PreTrainedConfig, teacher: PreTrainedConfig) -> None:
         """Settle the layer map and the learned parts of the losses, once."""

@@ -194,7 +194,7 @@ class MultiTaskModule(RunModule):
         member = self.members[batch.task]
         loss = member.training_step(batch, batch_idx)
         self.step_values = member.step_values
-        self.log("train/loss", loss.detach(), batch_size=len(batch.window_ids))
+        self.log("train/loss", member.weight * self.step_values["loss"], batch_size=len(batch.window_ids))
         return loss
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:

@@ -8,7 +8,6 @@ from typing import Any, Literal
 import torch
 from lightning.pytorch.cli import OptimizerCallable
 from lightning.pytorch.utilities import rank_zero_info
-from torch import Tensor
 from transformers import PreTrainedConfig, PreTrainedModel
 
 from distill.losses.base import DistillationLoss
@@ -21,7 +20,7 @@ from distill.models.student import MIMETIC
 from distill.modules.base import TaskModule
 from distill.tasks.base import Task
 from distill.tasks.masked_language.task import MaskedLanguage
-from distill.types import Batch, UserError
+from distill.types import Batch, Mean, UserError
 
 
 class SingleModule(TaskModule):
@@ -84,15 +83,12 @@ class SingleModule(TaskModule):
         self.share_encoder()
         self._recorder = Recorder(self.student)
 
-    def compute_terms(
-        self, batch: Batch, weights: Mapping[str, float], temperature: float
-    ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return the weighted objective of a batch, (), and the raw mean of each active term."""
+    def compute_means(self, batch: Batch, weights: Mapping[str, float], temperature: float) -> dict[str, Mean]:
+        """Return the unweighted, undivided mean of each active term over a batch."""
         student_plan, _ = self.objective.plans(weights)
         assert self._recorder is not None
         student = self._recorder.record(batch.inputs, student_plan, self.task.logits)
-        value = self.objective(student, None, batch, weights, temperature)
-        return value.total, value.terms
+        return self.objective(student, None, batch, weights, temperature).means
 
     def _build(self) -> PreTrainedModel:
         """Load the model, or build it with random weights."""

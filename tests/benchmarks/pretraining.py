@@ -93,7 +93,8 @@ class BareArm(Arm):
                 for group in optimizer.param_groups:
                     group["lr"] = plan.stage_at(step).learning_rate
                 with torch.autocast("cpu", torch.bfloat16, enabled=low_precision):
-                    loss, _ = module.compute_terms(batch, stage.weights, stage.temperature)
+                    means = module.compute_means(batch, stage.weights, stage.temperature)
+                    loss = torch.stack([stage.weights[name] * mean.value for name, mean in means.items()]).sum()
                 optimizer.zero_grad()
                 loss.backward()
                 torch.nn.utils.clip_grad_norm_(parameters, MAX_NORM)

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from distill.data.sampling import EvaluationSampler, TrainingSampler, evaluation_batches, training_batches
+from distill.types import UserError
 
 LENGTHS = np.random.default_rng(0).integers(10, 300, size=1003)
 
@@ -54,18 +55,30 @@ def test_set_epoch_changes_the_order():
     assert list(sampler) != first
 
 
-def test_evaluation_batches_share_out_examples_exactly():
-    examples = np.sort(np.random.default_rng(1).integers(0, 400, size=1003))
-    parts = [evaluation_batches(LENGTHS, examples, 32, rank, 3) for rank in range(3)]
-    seen = np.concatenate([batch for part in parts for batch in part])
-    assert sorted(seen) == list(range(1003))
-    owners = [set(examples[np.concatenate(part)]) for part in parts]
-    assert not owners[0] & owners[1]
-    assert not owners[0] & owners[2]
+@pytest.mark.parametrize("num_ranks", [2, 3, 7])
+def test_processes_share_out_the_very_batches_of_one(num_ranks):
+    whole = [tuple(batch) for batch in evaluation_batches(LENGTHS, 32)]
+    parts = [evaluation_batches(LENGTHS, 32, rank, num_ranks) for rank in range(num_ranks)]
+    shared = [tuple(batch) for part in parts for batch in part]
+    assert len(shared) == len(whole)
+    assert set(shared) == set(whole)
+    assert sorted(np.concatenate(shared)) == list(range(1003))
+
+
+@pytest.mark.parametrize(("num_windows", "num_ranks"), [(3, 3), (10, 4), (64, 3)])
+def test_every_process_has_some_of_a_small_set(num_windows, num_ranks):
+    parts = [evaluation_batches(LENGTHS[:num_windows], 32, rank, num_ranks) for rank in range(num_ranks)]
+    assert all(parts)
+    assert sorted(np.concatenate([batch for part in parts for batch in part])) == list(range(num_windows))
+
+
+def test_more_processes_than_windows_are_refused():
+    with pytest.raises(UserError, match="2 windows cannot be shared out to 3 processes"):
+        evaluation_batches(LENGTHS[:2], 32, 0, 3)
 
 
 def test_evaluation_starts_with_the_longest_window():
-    sampler = EvaluationSampler(evaluation_batches(LENGTHS, np.arange(1003), 32, 0, 1))
+    sampler = EvaluationSampler(evaluation_batches(LENGTHS, 32))
     assert LENGTHS[next(iter(sampler))[0]] == LENGTHS.max()
     assert len(sampler) == 32
 

@@ -79,11 +79,3 @@ def test_value_that_is_not_finite_is_not_counted(odd):
 
 def test_zero_is_left_as_it_is_and_a_negative_term_keeps_its_sign():
     assert floats(LossBalance().factors(at(0), terms(0.0, -2.0))) == {"hidden": 1.0, "logits": 0.5}
-
-
-def test_processes_count_together():
-    def with_another(seen):
-        return seen + torch.tensor([[30.0, 3.0], [1.0, 1.0]])
-
-    factors = floats(LossBalance().factors(at(0), terms(10.0, 1.0), with_another))
-    assert factors == pytest.approx({"hidden": 1 / 20, "logits": 1 / 2})

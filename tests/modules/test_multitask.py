@@ -134,10 +134,10 @@ def test_the_encoder_is_one_and_trained_by_every_task(teacher_folder, data, tmp_
 
 def test_an_idle_task_costs_nothing(teacher_folder, data, tmp_path, monkeypatch):
     ran = []
-    learn = DistillationModule.compute_terms
+    learn = DistillationModule.compute_means
     monkeypatch.setattr(
         DistillationModule,
-        "compute_terms",
+        "compute_means",
         lambda self, batch, *rest: ran.append(self.name) or learn(self, batch, *rest),
     )
     teachers, students = [], []

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 from torchmetrics.classification import MulticlassAccuracy, MulticlassF1Score
 
+from distill.distributed.processes import gather
 from distill.tasks.base import Evaluation, EvaluationResult
 from distill.tasks.classification.examples import LabelledText
-from distill.tasks.gathering import gather_items
 from distill.types import Batch, UserError
 
 
@@ -50,7 +50,7 @@ class ClassificationEvaluation(Evaluation):
         Raises:
             UserError: If a text was not scored although the pass is not partial.
         """
-        found = gather_items(self._found, "text")
+        found = {text_id: label for part in gather(self._found) for text_id, label in part.items()}
         missing = [text_id for text_id in self.examples if text_id not in found]
         if missing and not self.partial:
             raise UserError(f"text {missing[0]} was not scored ({len(missing)} did not come): score the whole set")

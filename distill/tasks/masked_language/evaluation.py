@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from itertools import chain
 
 from torch import Tensor
-from torch import distributed as dist
 from torch.nn import functional as F
 
+from distill.distributed.processes import gather
 from distill.tasks.base import Evaluation, EvaluationResult
 from distill.tasks.masked_language.head import masked_positions, masked_rows
 from distill.types import Batch, UserError
@@ -24,7 +25,8 @@ class MaskedLanguageEvaluation(Evaluation):
     def __init__(self, num_blocks: int, partial: bool = False) -> None:
         self.num_blocks = num_blocks
         self.partial = partial
-        self._cross_entropy = 0.0
+        # One sum for each batch: added up at the end, exactly, so that the processes' order does not show.
+        self._cross_entropies: list[float] = []
         self._num_correct = 0
         self._num_tokens = 0
         self._num_scored = 0
@@ -34,7 +36,7 @@ class MaskedLanguageEvaluation(Evaluation):
         rows = masked_rows(logits, batch)
         targets = batch.labels["token_ids"].flatten()[masked_positions(batch)]
         # Summed in double precision: a set has millions of tokens.
-        self._cross_entropy += F.cross_entropy(rows, targets, reduction="none").double().sum().item()
+        self._cross_entropies.append(F.cross_entropy(rows, targets, reduction="none").double().sum().item())
         self._num_correct += int(rows.argmax(-1).eq(targets).sum())
         self._num_tokens += len(targets)
         self._num_scored += len(batch.window_ids)
@@ -50,8 +52,10 @@ class MaskedLanguageEvaluation(Evaluation):
         Raises:
             UserError: If no token was hidden, or blocks were left out although the pass is not partial.
         """
-        sums = _over_processes([self._cross_entropy, self._num_correct, self._num_tokens, self._num_scored])
-        cross_entropy, num_correct, num_tokens, num_scored = sums
+        parts = gather((self._cross_entropies, self._num_correct, self._num_tokens, self._num_scored))
+        cross_entropies, *counts = zip(*parts, strict=True)
+        cross_entropy = math.fsum(chain.from_iterable(cross_entropies))
+        num_correct, num_tokens, num_scored = map(sum, counts)
         if num_scored != self.num_blocks and not self.partial:
             raise UserError(f"{num_scored:,} of {self.num_blocks:,} blocks were scored: score every block once")
         if not num_tokens:
@@ -65,12 +69,3 @@ class MaskedLanguageEvaluation(Evaluation):
                 "num_masked_tokens": float(num_tokens),
             }
         )
-
-
-def _over_processes(sums: list[float]) -> list[float]:
-    """Return each sum over all processes."""
-    if not (dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1):
-        return sums
-    parts: list[list[float]] = [[] for _ in range(dist.get_world_size())]
-    dist.all_gather_object(parts, sums)
-    return [sum(column) for column in zip(*parts, strict=True)]

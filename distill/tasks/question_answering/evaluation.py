@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
+from distill.distributed.processes import gather
 from distill.metrics.squad import SquadMetric, question_scores
 from distill.tasks.base import Evaluation, EvaluationResult
-from distill.tasks.gathering import gather_items
 from distill.tasks.question_answering.answers import ChosenAnswer, WindowAnswers, best_spans, choose_answers
 from distill.tasks.question_answering.breakdown import breakdowns
 from distill.types import Batch, Example, UserError
@@ -17,8 +17,8 @@ from distill.types import Batch, Example, UserError
 class QuestionAnsweringEvaluation(Evaluation):
     """Collects the best spans of every window, then answers and scores every question once.
 
-    With several processes all windows of a question must be on one of them (more than one window may be repeated
-    there); answers are gathered, so every process scores all questions and returns the same totals.
+    With several processes what each window says is gathered, whichever of them has seen it, so every process chooses
+    and scores all answers and returns the same totals. A window that was seen twice counts once.
 
     Args:
         examples: All questions to be scored, the same on every process.
@@ -60,12 +60,16 @@ class QuestionAnsweringEvaluation(Evaluation):
 
         Raises:
             UserError: If a question has no window on any process.
-            RuntimeError: If the windows of a question are on several processes, or belong to an unknown question.
+            RuntimeError: If a window belongs to an unknown question.
         """
-        answers = gather_items(choose_answers(self._window_answers, self.null_threshold, self.n_best), "question")
-        unknown = answers.keys() - self.examples.keys()
-        if unknown:
-            raise RuntimeError(f"question {min(unknown)!r} is not among the {len(self.examples)} to be scored")
+        window_answers = []
+        # Named by their questions, whose contexts every process has.
+        for part in gather([(window.example.question_id, *window[1:]) for window in self._window_answers]):
+            for question_id, spans, null_score in part:
+                if question_id not in self.examples:
+                    raise RuntimeError(f"question {question_id!r} is not among the {len(self.examples)} to be scored")
+                window_answers.append(WindowAnswers(self.examples[question_id], spans, null_score))
+        answers = choose_answers(window_answers, self.null_threshold, self.n_best)
         missing = [question_id for question_id in self.examples if question_id not in answers]
         if missing and not self.partial:
             raise UserError(

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
+from distill.distributed.processes import gather
 from distill.metrics.spans import SpanMetric
 from distill.tasks.base import Evaluation, EvaluationResult
-from distill.tasks.gathering import gather_items
 from distill.tasks.labelled import IGNORED
 from distill.tasks.tagging.examples import SentenceWindow, TaggedSentence
 from distill.types import Batch, UserError
@@ -17,8 +17,8 @@ from distill.types import Batch, UserError
 class TaggingEvaluation(Evaluation):
     """Collects the best label of every word, then scores every sentence once.
 
-    With several processes all windows of a sentence must be on one of them; labels are gathered, so every process
-    returns the same totals.
+    With several processes labels are gathered, whichever of them has seen a word, so every process returns the same
+    totals.
 
     Args:
         sentences: All sentences to be scored, the same on every process.
@@ -60,7 +60,10 @@ class TaggingEvaluation(Evaluation):
         Raises:
             UserError: If a sentence was not scored although the pass is not partial.
         """
-        found = gather_items(self._found, "sentence")
+        found: dict[str, dict[int, str]] = {}
+        for part in gather(self._found):
+            for sentence_id, labels_by_word in part.items():
+                found.setdefault(sentence_id, {}).update(labels_by_word)
         missing = [sentence_id for sentence_id in self.sentences if sentence_id not in found]
         if missing and not self.partial:
             raise UserError(f"sentence {missing[0]} got no window ({len(missing)} did not): score the whole set")

@@ -1,0 +1,128 @@
+"""Small fits whose gradients and weights can be compared between one process and several."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import lightning as L
+import torch
+from lightning.pytorch import Trainer
+
+from distill.callbacks.stages import StageSchedule
+from distill.data.base import TaskDataModule
+from distill.data.datamodule import SquadDataModule
+from distill.data.text import TextDataModule
+from distill.distributed.strategy import StagedDDP
+from distill.losses.relations import RelationLoss
+from distill.losses.repetition import RepetitionLoss
+from distill.models.student import Student
+from distill.modules.base import TaskModule
+from distill.modules.distillation import DistillationModule, default_losses
+from distill.modules.single import MaskedLanguageModule
+from distill.stages import Stage
+
+#: Windows in a batch of all processes together.
+BATCH_SIZE = 6
+
+#: Fifteen steps that leave the head idle, fifteen that leave the projections and one loss's layer idle.
+STAGES = {
+    "intermediate": Stage(
+        {"attention": 1.0, "hidden": 1.0, "embeddings": 1.0, "relations": 0.5, "repetition": 0.5},
+        steps=15,
+        learning_rate=2e-3,
+    ),
+    "logits": Stage({"logits": 1.0, "labels": 0.5}, steps=15, learning_rate=2e-3, temperature=2.0, balance=4),
+}
+
+
+class Notes(L.Callback):
+    """Keeps the gradients of every step, averaged and not yet clipped, and what was logged."""
+
+    def __init__(self) -> None:
+        self.gradients: list[dict[str, torch.Tensor]] = []
+        self.logged: list[dict[str, float]] = []
+
+    def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
+        if trainer.precision == "64-true" and pl_module.teacher is not None:
+            pl_module.teacher.double()
+
+    def on_before_optimizer_step(self, trainer: Any, pl_module: Any, optimizer: Any) -> None:
+        self.gradients.append({name: p.grad.clone() for name, p in pl_module.named_parameters() if p.grad is not None})
+
+    def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+        self.logged.append({n: float(v) for n, v in trainer.callback_metrics.items() if "train/" in n})
+
+
+def fit(
+    module: TaskModule, data: TaskDataModule, stages: dict[str, Stage], num_processes: int, folder: str, **settings: Any
+) -> dict[str, Any]:
+    """Return gradients and logged values by step, and the final weights."""
+    notes = Notes()
+    trainer = Trainer(
+        default_root_dir=folder,
+        accelerator="cpu",
+        devices=num_processes,
+        strategy=StagedDDP() if num_processes > 1 else "auto",
+        logger=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        enable_checkpointing=False,
+        num_sanity_val_steps=0,
+        limit_val_batches=0,
+        use_distributed_sampler=False,
+        max_epochs=-1,
+        gradient_clip_val=1.0,
+        callbacks=[StageSchedule(stages), notes],
+        **settings,
+    )
+    trainer.fit(module, data)
+    return {"gradients": notes.gradients, "logged": notes.logged, "weights": module.state_dict()}
+
+
+def fit_questions(num_processes: int, teacher: str, questions: str, folder: str, **settings: Any) -> dict[str, Any]:
+    """Distil a tiny student through both stages; it is as wide as half its teacher, so hidden states are projected."""
+    torch.manual_seed(5)
+    losses = {**default_losses(), "relations": RelationLoss(num_relation_heads=2), "repetition": RepetitionLoss(1, 1)}
+    student = Student(num_layers=2, hidden_size=8, num_heads=2, intermediate_size=16, dropout=0.0)
+    module = DistillationModule(teacher, student, losses=losses, teacher_cache=None)
+    data = SquadDataModule(
+        tokenizer=teacher,
+        train_files=[questions],
+        validation_files=[questions],
+        max_length=48,
+        doc_stride=8,
+        max_question_length=24,
+        batch_size=BATCH_SIZE // num_processes,
+        cache_dir=f"{folder}/cache",
+    )
+    return fit(module, data, STAGES, num_processes, folder, **settings)
+
+
+def fit_text(num_processes: int, backbone: str, text: str, folder: str, **settings: Any) -> dict[str, Any]:
+    """Train a masked-language model: how many tokens are hidden differs from block to block."""
+    torch.manual_seed(5)
+    sizes = {"num_hidden_layers": 2, "hidden_size": 8, "num_attention_heads": 2, "intermediate_size": 16}
+    dropout = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+    module = MaskedLanguageModule(architecture={"model_type": "roberta", **sizes, **dropout}, tokenizer=backbone)
+    data = TextDataModule(
+        tokenizer=backbone,
+        train_files=[text],
+        validation_files=[text],
+        block_length=32,
+        batch_size=BATCH_SIZE // num_processes,
+        deduplicate=False,
+        cache_dir=f"{folder}/cache",
+    )
+    stages = {"masking": Stage({"labels": 1.0}, steps=8, learning_rate=2e-3)}
+    return fit(module, data, stages, num_processes, folder, **settings)
+
+
+def compare(teacher: str, backbone: str, questions: str, text: str, folder: str, num_processes: int) -> dict[str, Any]:
+    """Run every fit that tests compare."""
+    results = {}
+    for precision in ("32-true", "64-true"):
+        for accumulated in (1, 2):
+            settings = {"precision": precision, "accumulate_grad_batches": accumulated}
+            results[precision, accumulated] = fit_questions(num_processes, teacher, questions, folder, **settings)
+        results[precision, "text"] = fit_text(num_processes, backbone, text, folder, precision=precision)
+    return results
