@@ -41,7 +41,7 @@ from distill.distributed.layout import lay_out, refuse_sharding
 from distill.export.trainer import ExportTrainer
 from distill.links import link_settings, refuse_linked
 from distill.models.loading import first_line
-from distill.modules.base import TaskModule
+from distill.modules.run import RunModule
 from distill.parser import BriefParser, user_error
 from distill.processor import fast_precision, prepare_processor
 from distill.quiet import quieten_libraries
@@ -100,7 +100,7 @@ class DistillCLI(LightningCLI):
 
     def __init__(self, args: list[str] | None = None) -> None:
         super().__init__(
-            TaskModule,
+            RunModule,
             TaskDataModule,
             subclass_mode_model=True,
             subclass_mode_data=True,
@@ -212,23 +212,24 @@ class DistillCLI(LightningCLI):
             UserError: If they do not.
         """
         settings = self.config_init[self.subcommand]
-        logger = self.trainer.logger
-        if logger is not None and not self.trainer.fast_dev_run and not isinstance(logger, CSVLogger):
+        if not (self.trainer.fast_dev_run or isinstance(self.trainer.logger, CSVLogger | None)):
             raise UserError("trainer.logger: list a CSVLogger first; its folder is where the run's files go")
         if self.subcommand == "fit":
             self.model.check_optimizer()
-            settings.schedule.check(list(self.model.objective.terms), list(getattr(self.datamodule, "others", ())))
+            settings.schedule.check(self.model.terms, list(getattr(self.datamodule, "others", ())))
         checkpoint = settings.get("ckpt_path")
         # An export may take the student from a folder, and checks that itself.
         if checkpoint is None and self.subcommand not in ("fit", "export") and self.model.starts_at_random:
             raise UserError(f"{self.subcommand}: the student's weights are random; name a run's with --ckpt_path")
         if checkpoint is not None and checkpoint not in _CHECKPOINT_WORDS:
             check_checkpoint(Path(checkpoint))
+        self.model.tell_tasks(self.datamodule)
         refuse_sharding(self.trainer.strategy)
         self.datamodule.check()
-        self.model.check(self.datamodule.max_length)
+        self.model.check_data(self.datamodule)
         if self.subcommand == "fit":
             for name, stage in settings.schedule.stages.items():
+                self.model.check_stage(name, stage)
                 if stage.data is not None and self.model.objective.plans(stage.weights)[0].logits:
                     raise UserError(
                         f"stage {name!r}: data {stage.data!r} has no labels of the task {self.model.task.name}; "

@@ -19,15 +19,19 @@ from distill.types import UserError
 _SOURCES = {
     "tokenizer": "it is that of the model: set model.init_args.tokenizer, or what the model starts from",
     "vocabulary": "it is that of the student: set model.init_args.student.vocabulary",
+    "task": "it is that of the model: set model.init_args.task",
     "seed": "it is that of the run: set seed_everything",
 }
+#: What parts of the data say for themselves.
+_OF_PARTS = {"task"}
 _OPTION = re.compile(rf"--data\.(?:[\w.]+\.)?({'|'.join(_SOURCES)})(?:=|$)")
 
 
 def link_settings(parser: LightningArgumentParser) -> None:
-    """Hand tokenizer, vocabulary and seed on to the data."""
+    """Hand tokenizer, vocabulary, task and seed on to the data."""
     parser.link_arguments("model", "data.init_args.tokenizer", compute_fn=_tokenizer_of)
     parser.link_arguments("model", "data.init_args.vocabulary", compute_fn=_vocabulary_of)
+    parser.link_arguments("model", "data.init_args.task", compute_fn=_task_of)
     parser.link_arguments("seed_everything", "data.init_args.seed", compute_fn=int)
 
 
@@ -41,12 +45,18 @@ def refuse_linked(arguments: Sequence[str], configs: Iterable[Path]) -> None:
     Raises:
         UserError: At the first one found.
     """
-    given = [match for argument in arguments if (match := _OPTION.match(argument))]
+    given = [
+        match
+        for argument in arguments
+        if (match := _OPTION.match(argument)) and not (match[1] in _OF_PARTS and _is_of_a_part(match[0]))
+    ]
     for match in given:
         raise UserError(f"{match[0].rstrip('=')}: {_SOURCES[match[1]]}")
     for path in configs:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
         for place, name in _linked_keys(content.get("data") if isinstance(content, dict) else None, "data"):
+            if name in _OF_PARTS and _is_of_a_part(place):
+                continue
             raise UserError(f"{path}: {place}: {_SOURCES[name]}")
 
 
@@ -62,13 +72,26 @@ def _linked_keys(settings: Any, place: str) -> Iterator[tuple[str, str]]:
             yield from _linked_keys(part, f"{place}.init_args.{name}.{key}")
 
 
+def _is_of_a_part(place: str) -> bool:
+    """Whether a setting belongs to a part of the data, such as ``data.main.task``, and not to the data as a whole."""
+    return place.replace("init_args.", "").count(".") > 1
+
+
 def _tokenizer_of(model: Namespace | None) -> str:
     """Return where the model's tokenizer lies: its own setting, else beside the student, teacher or model itself."""
     settings = (model.get("init_args") if model is not None else None) or {}
     student = settings.get("student") or {}
     folder = Student(init=student["init"]).folder if student.get("init") else None
-    named = (settings.get("tokenizer"), folder, settings.get("teacher"), settings.get("model"))
+    # The parser keeps what is inside a mapping as class_path and init_args once it has checked it.
+    tasks = [task.get("init_args") or task for task in (settings.get("tasks") or {}).values()]
+    teachers = [task.get("teacher") for task in tasks]
+    named = (settings.get("tokenizer"), folder, settings.get("teacher"), settings.get("model"), *teachers)
     return next((str(source) for source in named if source), EMBEDDED)
+
+
+def _task_of(model: Namespace | None) -> Any:
+    """Return the model's task, where one is named: data of tasks with labels is read and cut by it."""
+    return ((model.get("init_args") if model is not None else None) or {}).get("task")
 
 
 def _vocabulary_of(model: Namespace | None) -> str:

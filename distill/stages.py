@@ -28,6 +28,8 @@ class Stage:
         reset_optimizer: Whether the optimizer's moments are forgotten when the stage begins.
         data: What the stage trains on, where the data module holds several kinds; the task's own when left out. Its
             length is then given in steps, since epochs are those of the task's data.
+        tasks: The tasks that it trains, of a run that has several; all of them when left out. Its epochs are passes
+            over these tasks' data.
         balance: Scale the terms to equal size by their mean over this many first steps, so that weights are shares of
             the objective whatever the terms' units; raw values are summed when left out.
     """
@@ -41,6 +43,7 @@ class Stage:
     decay: Literal["linear", "cosine", "constant"] = "linear"
     reset_optimizer: bool = True
     data: str | None = None
+    tasks: list[str] | None = None
     balance: int | None = None
 
     def validate(self, name: str) -> None:
@@ -57,6 +60,8 @@ class Stage:
             raise UserError(f"{where}: its length must be more than 0, not {length}")
         if self.data is not None and self.steps is None:
             raise UserError(f"{where}: give its length as steps, since epochs are those of the task's data")
+        if self.tasks is not None and not self.tasks:
+            raise UserError(f"{where}: tasks must name at least one task; leave it out for all of them")
         for setting, value in (("temperature", self.temperature), ("learning_rate", self.learning_rate)):
             if not 0 < value < math.inf:
                 raise UserError(f"{where}: {setting} must be a finite number above 0, not {value}")
@@ -99,15 +104,22 @@ class ActiveStage:
 
 @dataclass(frozen=True)
 class StagePlan:
-    """The stages of a run, by name and in order, laid out in optimizer steps."""
+    """The stages of a run, by name and in order, laid out in optimizer steps.
+
+    Attributes:
+        stages: Name to stage.
+        steps_per_epoch: Optimizer steps of an epoch of the run.
+        own_epochs: Name of a stage to the steps of its own epoch, where that is another one.
+    """
 
     stages: Mapping[str, Stage]
     steps_per_epoch: int
+    own_epochs: Mapping[str, int] = field(default_factory=dict)
 
     @cached_property
     def lengths(self) -> list[int]:
         """Optimizer steps of each stage."""
-        return [stage.num_steps(self.steps_per_epoch) for stage in self.stages.values()]
+        return [stage.num_steps(self.own_epochs.get(name, self.steps_per_epoch)) for name, stage in self.stages.items()]
 
     @property
     def total_steps(self) -> int:
@@ -137,6 +149,7 @@ class StagePlan:
                 "warmup": stage.warmup,
                 "decay": stage.decay,
                 "data": stage.data,
+                **({"tasks": list(stage.tasks)} if stage.tasks is not None else {}),
                 "balance": stage.balance,
             }
             for (name, stage), start, length in zip(self.stages.items(), starts, self.lengths, strict=False)

@@ -7,8 +7,8 @@ Hidden state 0 is the embedding output; hidden state l (1..L) is the output of l
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import NamedTuple
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -70,15 +70,19 @@ class Batch:
         inputs: What the encoder takes, each (B, S): ``input_ids``, ``attention_mask`` (1 for real tokens) and
             ``token_type_ids`` where the tokenizer makes them.
         labels: What the label loss takes; for question answering ``start_positions`` and ``end_positions``, each (B,),
-            for masked-language modelling ``token_ids``, (B, S), -100 where nothing was hidden.
+            for masked-language modelling ``token_ids``, (B, S), -100 where nothing was hidden; for token
+            classification ``label_ids``, (B, S), -100 where no word begins; for classification ``class_ids``, (B,).
         window_ids: (B,) identifiers of the windows, for looking things up; they stay on the CPU.
-        windows: The windows themselves, for decoding; empty in training batches.
+        windows: The windows themselves, for decoding, of the kind that the task's evaluation takes (:class:`Window`
+            in question answering); empty in training batches.
+        task: The name of the task that the batch is of, where a run trains several.
     """
 
     inputs: dict[str, Tensor]
     labels: dict[str, Tensor]
     window_ids: Tensor
-    windows: list[Window] = field(default_factory=list)
+    windows: list[Any] = field(default_factory=list)
+    task: str | None = None
 
     @property
     def attention_mask(self) -> Tensor:
@@ -91,12 +95,7 @@ class Batch:
         def move(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
             return {name: tensor.to(device, non_blocking=non_blocking) for name, tensor in tensors.items()}
 
-        return Batch(
-            move(self.inputs),
-            move(self.labels),
-            self.window_ids,
-            self.windows,
-        )
+        return replace(self, inputs=move(self.inputs), labels=move(self.labels))
 
 
 class LayerMap(NamedTuple):

@@ -22,6 +22,7 @@ def tiny(teacher_folder, file, tmp_path, model: str, data: str = "SquadDataModul
     settings = {
         "SquadDataModule": {"max_length": 64, "doc_stride": 8, "max_question_length": 24},
         "TextDataModule": {"block_length": 32, "deduplicate": "false"},
+        "LabelledDataModule": {"max_length": 48},
     }[data.split(".")[-1]]
     files = {"train_files": f"[{file}]", "validation_files": f"[{file}]", "cache_dir": tmp_path / "cache"}
     if model.endswith("DistillationModule"):
@@ -36,6 +37,13 @@ def tiny(teacher_folder, file, tmp_path, model: str, data: str = "SquadDataModul
         *("--benchmark.lengths=[32]", "--benchmark.rounds=2", "--benchmark.warmup=0", "--throughput.peak_size=16"),
         *("--trainer.accelerator=cpu", "--trainer.enable_progress_bar=false"),
     ]
+
+
+#: Tiny data of tasks with labels.
+LABELLED = {
+    "distill.TokenClassification": ("a.conll", "Lucía B-PER\nvive O\n\n" * 4),
+    "distill.SequenceClassification": ("a.tsv", "sentence1\tsentence2\tlabel\n" + "Hola.\tAdiós.\t0\n" * 4),
+}
 
 
 #: What else does not fit a teacher of four layers and a student of two.
@@ -60,6 +68,12 @@ def shrink(teacher_folder, backbone_folder, squad_file, text_file, tmp_path):
     def arguments(path: Path) -> list[str]:
         config = yaml.safe_load(path.read_text(encoding="utf-8"))
         model, data = config["model"]["class_path"], config["data"]["class_path"]
+        if data == "distill.LabelledDataModule":
+            name, content = LABELLED[config["model"]["init_args"]["task"]["class_path"]]
+            file = tmp_path / name
+            file.write_text(content, encoding="utf-8")
+            own, files = tiny(teacher_folder, file, tmp_path, model, data), [f"--model.model={teacher_folder}"]
+            return [argument for argument in own if not argument.startswith(("--model.tok", "--model.arch"))] + files
         if data in ("distill.TextDataModule", "distill.SquadDataModule"):
             is_text = data == "distill.TextDataModule"
             folder, file = (backbone_folder, text_file) if is_text else (teacher_folder, squad_file)

@@ -78,7 +78,8 @@ class LatencyBenchmark(L.Callback):
         self.dtype = dtype
         self.num_threads = num_threads
         self.every_n_epochs = every_n_epochs
-        #: The latest result as plain data, on the first process; see :meth:`run`.
+        #: The latest result as plain data, on the first process; see :meth:`run`. Of a run of several tasks, name to
+        #: result under ``tasks``.
         self.result: dict[str, Any] | None = None
 
     @property
@@ -86,12 +87,13 @@ class LatencyBenchmark(L.Callback):
         """The batch size and length that the report shows."""
         return self.batch_sizes[0], max(self.lengths)
 
-    def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+    def on_fit_start(self, trainer: L.Trainer, pl_module: Any) -> None:
         """Settle the lengths and check that both models can take them."""
         if not self.lengths:
             longest: int = trainer.datamodule.max_length  # type: ignore[attr-defined]
             self.lengths = (*(length for length in SHORT_LENGTHS if length < longest), longest)
-        for name, model in _models(pl_module).items():
+        models = (item for member in pl_module.members.values() for item in _models(member).items())
+        for name, model in models:
             limit = max_positions(model.config)
             if limit is not None and max(self.lengths) > limit:
                 raise UserError(
@@ -116,6 +118,10 @@ class LatencyBenchmark(L.Callback):
         log_summary(trainer.loggers, flatten_result(self.result), trainer.global_step)
         if folder is not None:
             write_json(folder / "latency.json", self.result)
+
+    def result_of(self, task: str | None) -> dict[str, Any] | None:
+        """Return the latest result of a task, of the only one under no name."""
+        return self.result["tasks"][task] if self.result is not None and task is not None else self.result
 
     def run(self, module: L.LightningModule) -> dict[str, Any]:
         """Measure a module's student and, where it has one, its teacher, on the module's device.
@@ -164,16 +170,23 @@ class LatencyBenchmark(L.Callback):
             "rows": rows,
         }
 
-    def _run_on_first_process(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+    def _run_on_first_process(self, trainer: L.Trainer, module: Any) -> None:
         trainer.strategy.barrier("latency: before")
         if trainer.is_global_zero:
             rank_zero_info("measuring latency: %d points", len(self.batch_sizes) * len(self.lengths))
-            self.result = self.run(module)
+            results = {name: self.run(member) for name, member in module.members.items()}
+            self.result = results.get(None, {"tasks": results})
         trainer.strategy.barrier("latency: after")
 
 
 def flatten_result(result: dict[str, Any]) -> dict[str, float]:
-    """Return a benchmark's rows as ``latency/<model>/<figure>/b<batch>_s<length>``, for loggers."""
+    """Return a benchmark's rows as ``latency/<model>/<figure>/b<batch>_s<length>``, for loggers.
+
+    Those of a run of several tasks begin with the task's name.
+    """
+    if "tasks" in result:
+        parts = {task: flatten_result(part) for task, part in result["tasks"].items()}
+        return {f"{task}/{name}": value for task, part in parts.items() for name, value in part.items()}
     return {
         f"latency/{row['model']}/{name}/b{row['batch_size']}_s{row['length']}": float(row[name])
         for row in result["rows"]

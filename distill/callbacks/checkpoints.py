@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import lightning as L
 import torch
@@ -14,13 +14,22 @@ from lightning.pytorch.trainer.states import TrainerFn
 from distill.callbacks.stages import StageSchedule
 from distill.checkpoints import CHECKPOINT_FOLDER, LAST, keep_previous
 from distill.reporting.files import run_folder
-from distill.tasks.base import Task
+from distill.tasks.base import Score
 from distill.types import UserError
 
 
-def best_rule(task: Task) -> str:
+class Scored(Protocol):
+    """A task, or the module of a run: what has a score to choose by."""
+
+    @property
+    def main_score(self) -> Score:
+        """The score to choose by."""
+        ...
+
+
+def best_rule(scored: Scored) -> str:
     """Return the rule by which a run's result is chosen, as reports state it."""
-    return f"best validation {task.main_score.label} within the final stage"
+    return f"best validation {scored.main_score.label} within the final stage"
 
 
 class LastCheckpoint(Checkpoint):
@@ -158,8 +167,8 @@ class BestInFinalStage(ModelCheckpoint):
     def setup(self, trainer: L.Trainer, pl_module: Any, stage: str) -> None:
         """Take the score, unless one was named, and its direction from the task."""
         super().setup(trainer, pl_module, stage)
-        self.monitor: str | None = self.monitor or f"val/{pl_module.task.main_score.name}"
-        falling = {f"val/{score.name}" for score in pl_module.task.headline if not score.higher_is_better}
+        self.monitor: str | None = self.monitor or f"val/{pl_module.main_score.name}"
+        falling = {f"val/{score.name}" for score in pl_module.headline if not score.higher_is_better}
         if self.monitor in falling and self.mode == "max":
             self.mode: str = "min"
             self.kth_value = torch.tensor(torch.inf)

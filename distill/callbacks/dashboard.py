@@ -24,6 +24,7 @@ _REPORT_FILES = (
     "samples.json",
     "outcomes.jsonl",
     "config.yaml",
+    "tasks/*/*.json*",
 )
 
 
@@ -49,16 +50,18 @@ class WandbDashboard(L.Callback):
         if folder is None or not loggers or not trainer.is_global_zero or not (folder / "report.json").is_file():
             return
         run = read_run(folder)
+        media = _media(run, folder)
+        for task, part in run.tasks.items():
+            media |= {f"{task}/{name}": item for name, item in _media(part, folder / "tasks" / task).items()}
         for logger in loggers:
-            logger.experiment.log(_media(run, folder))
+            logger.experiment.log(media)
             self._log_artifacts(logger.experiment, run, folder)
 
     def _log_artifacts(self, wandb_run: Any, run: Run, folder: Path) -> None:
         scores = dict(run.scores("student"))
         report = wandb.Artifact(f"report-{wandb_run.id}", type="report", metadata=scores)
-        for name in _REPORT_FILES:
-            if (folder / name).is_file():
-                report.add_file(str((folder / name).resolve()))
+        for name in (path for pattern in _REPORT_FILES for path in sorted(folder.glob(pattern))):
+            report.add_file(str(name.resolve()), name=name.relative_to(folder).as_posix())
         wandb_run.log_artifact(report)
         if not self.log_student:
             return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from time import monotonic
 from typing import Any
 
@@ -19,7 +20,7 @@ from distill.models.layer_map import describe_layer_map
 from distill.models.loading import max_positions
 from distill.models.similarity import LayerSimilarity
 from distill.reporting.diagnosis import Diagnosis, diagnosis_screen, duration, model_facts
-from distill.reporting.files import run_folder
+from distill.reporting.files import run_folder, task_folder
 from distill.reporting.page.document import standalone
 from distill.reporting.page.layers import similarity_chart
 from distill.reporting.run import SIMILARITY
@@ -64,24 +65,26 @@ class Doctor(L.Callback):
 
     def on_train_start(self, trainer: L.Trainer, pl_module: Any) -> None:
         """Look the run over and print what was found."""
-        scores = self._score_teacher(trainer, pl_module)
+        members = pl_module.members
+        scores = {name: self._score_teacher(trainer, member) for name, member in members.items()}
         folder = run_folder(trainer)
         schedule = find_callback(trainer, StageSchedule, before=self)
         stages = schedule.plan.describe() if schedule and schedule.plan else []
-        warnings = self._warnings(pl_module, scores)
-        self.diagnosis = Diagnosis(_models(pl_module), self._facts(trainer, pl_module, scores), stages, warnings)
+        warnings = [warning for name, member in members.items() for warning in self._warnings(member, scores[name])]
+        models = {label: facts for member in members.values() for label, facts in _models(member).items()}
+        facts = {
+            key if name is None else f"{name}: {key}": text
+            for name, member in members.items()
+            for key, text in self._facts(trainer, member, scores[name]).items()
+        }
+        facts["precision"] = str(trainer.precision)
+        self.diagnosis = Diagnosis(models, facts, stages, warnings)
         if not trainer.is_global_zero:
             return
         get_console().print(diagnosis_screen(self.diagnosis))
-        similarity = getattr(pl_module, "similarity", None)
-        if similarity is not None:
-            picture = _picture(similarity)
-            if folder is not None:
-                write_json(folder / SIMILARITY, similarity.as_dict())
-                write_text(folder / "layer_similarity.svg", picture)
-            for logger in trainer.loggers:
-                if isinstance(logger, WandbLogger):
-                    logger.experiment.log({"layer_similarity": wandb.Html(picture)})
+        for name, member in members.items():
+            if (similarity := getattr(member, "similarity", None)) is not None:
+                self._keep_similarity(trainer, similarity, None if folder is None else task_folder(folder, name), name)
 
     def on_train_batch_end(self, trainer: L.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         """Say once how long it will take, when a few steps are done."""
@@ -104,9 +107,21 @@ class Doctor(L.Callback):
                     duration(left * pace), left, pace, stage,
                 )  # fmt: skip
 
+    def _keep_similarity(
+        self, trainer: L.Trainer, similarity: LayerSimilarity, folder: Path | None, task: str | None
+    ) -> None:
+        picture = _picture(similarity)
+        if folder is not None:
+            write_json(folder / SIMILARITY, similarity.as_dict())
+            write_text(folder / "layer_similarity.svg", picture)
+        key = "layer_similarity" if task is None else f"{task}/layer_similarity"
+        for logger in trainer.loggers:
+            if isinstance(logger, WandbLogger):
+                logger.experiment.log({key: wandb.Html(picture)})
+
     def _score_teacher(self, trainer: L.Trainer, module: Any) -> EvaluationResult | None:
-        """Score the teacher on a sample of the validation part, on every process together."""
-        data = trainer.datamodule  # type: ignore[attr-defined]
+        """Score a task's teacher on a sample of the validation part, on every process together."""
+        data = _data(trainer, module)
         if not self.num_questions or module.teacher is None or data is None:
             return None
         ranks = trainer.global_rank, trainer.world_size
@@ -114,7 +129,7 @@ class Doctor(L.Callback):
         return module.evaluate(module.teacher, loader)
 
     def _facts(self, trainer: L.Trainer, module: Any, scores: EvaluationResult | None) -> dict[str, str]:
-        data = trainer.datamodule  # type: ignore[attr-defined]
+        data = _data(trainer, module)
         facts: dict[str, str] = {}
         if data is not None:
             facts["tokenizer"] = f"{data.tokenizer_source}: {len(data.tokenizer):,} pieces{_trimming(module)}"
@@ -130,7 +145,6 @@ class Doctor(L.Callback):
             headline = [score for score in module.task.headline if score.name in scores.scores]
             figures = ", ".join(f"{score.label} {scores.scores[score.name]:.1f}" for score in headline)
             facts["teacher scores"] = f"{figures} on {self.num_questions:,} validation examples at most"
-        facts["precision"] = str(trainer.precision)
         return facts
 
     def _warnings(self, module: Any, scores: EvaluationResult | None) -> list[str]:
@@ -143,9 +157,18 @@ class Doctor(L.Callback):
         return [warning]
 
 
+def _data(trainer: L.Trainer, module: Any) -> Any:
+    data = trainer.datamodule  # type: ignore[attr-defined]
+    return None if data is None else data.parts[module.name]
+
+
 def _models(module: Any) -> dict[str, dict[str, str]]:
     models = {"teacher": module.teacher, "student": module.student}
-    return {name: model_facts(model) for name, model in models.items() if model is not None}
+    return {
+        name if module.name is None else f"{name}, {module.name}": model_facts(model)
+        for name, model in models.items()
+        if model is not None
+    }
 
 
 def _trimming(module: Any) -> str:

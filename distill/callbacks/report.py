@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -18,17 +19,19 @@ from distill.callbacks.guard import NumericalGuard
 from distill.callbacks.stages import StageSchedule
 from distill.callbacks.throughput import Throughput
 from distill.checkpoints import load_checkpoint
+from distill.data.base import by_task
 from distill.files import write_json, write_text
 from distill.loggers import log_summary
+from distill.modules.scoring import TaskEvaluations, evaluate_all
 from distill.reporting.comparison import (
     ModelFigures,
     build_report,
     comparison_table,
-    flatten_figures,
     scores_table,
 )
 from distill.reporting.environment import describe_environment
-from distill.reporting.files import run_folder
+from distill.reporting.files import run_folder, task_folder
+from distill.reporting.multitask import flatten_report, join_reports, logged_scores, run_scores, tasks_table
 from distill.reporting.outcomes import compare_outcomes, json_lines, outcome_rows
 from distill.reporting.size import num_parameters, size_bytes
 from distill.tasks.base import EvaluationResult
@@ -47,7 +50,8 @@ class Report(L.Callback):
     the student, scores the student and once the teacher on the validation part, takes the latencies of the
     ``LatencyBenchmark`` and the rates of the ``Throughput`` listed before it, writes ``report.json`` and, item by item,
     ``outcomes.jsonl`` into the run's folder and logs the figures as ``report/...``; the table is printed when the fit
-    is over. From then on the student holds the best weights.
+    is over. From then on the student holds the best weights. Of a run of several tasks the report has a section for
+    each of them, under ``tasks``, and the table a row.
 
     After ``validate``, ``test`` and ``predict`` it writes the student's ``predictions.json`` (question id to answer
     text, the official SQuAD form) into the run's folder and prints the scores, where there are references.
@@ -57,10 +61,8 @@ class Report(L.Callback):
     """
 
     def __init__(self) -> None:
-        #: The student's evaluation with the weights that are the result; for other callbacks.
-        self.student_evaluation: EvaluationResult | None = None
-        #: The teacher's evaluation, where the module has a teacher.
-        self.teacher_evaluation: EvaluationResult | None = None
+        #: What every task's models scored, the student's with the weights that are the result; for other callbacks.
+        self.evaluations: dict[str | None, TaskEvaluations] = {}
         #: The content of ``report.json``, on the first process.
         self.report: dict[str, Any] | None = None
 
@@ -77,37 +79,46 @@ class Report(L.Callback):
             rank_zero_warn("Report: there is no validation data in this run, so there is nothing to report")
             return
         # What training logged last, before the best weights replace the last ones.
-        last_scores = _logged_scores(trainer, "val/")
+        last_scores = logged_scores(trainer.callback_metrics, "val", pl_module.members)
         checkpoint = _best_checkpoint(trainer)
         if checkpoint is not None:
             pl_module.load_student_weights(checkpoint)
-        self.student_evaluation = pl_module.evaluate(pl_module.student, trainer.val_dataloaders)
-        if pl_module.teacher is not None:
-            self.teacher_evaluation = pl_module.evaluate(pl_module.teacher, trainer.val_dataloaders)
+        loaders = by_task(trainer.val_dataloaders)
+        self.evaluations = {
+            name: evaluate_all(member, loaders[name], with_majority=name is not None)
+            for name, member in pl_module.members.items()
+        }
         if not trainer.is_global_zero:
             return
+        scores = run_scores({name: found.student for name, found in self.evaluations.items()}, pl_module.mean_score)
         checkpoints = {
-            "rule": best_rule(pl_module.task) if checkpoint is not None else NO_CHECKPOINT,
+            "rule": best_rule(pl_module) if checkpoint is not None else NO_CHECKPOINT,
             "best": {
                 "path": _relative(checkpoint, folder),
                 "step": _step(checkpoint) if checkpoint is not None else trainer.global_step,
-                "scores": dict(self.student_evaluation.scores),
+                "scores": scores,
             },
             "last": {
                 "path": _relative(_last_checkpoint(trainer), folder),
                 "step": trainer.global_step,
-                "scores": {name: last_scores[name] for name in self.student_evaluation.scores if name in last_scores},
+                "scores": {name: last_scores[name] for name in scores if name in last_scores},
             },
         }
-        self.report = self._build(trainer, pl_module, checkpoints)
-        self.report |= {"ended": f"finished at step {trainer.global_step}"}
         guard = find_callback(trainer, NumericalGuard)
-        self.report |= {"numerics": guard.counts} if guard is not None else {}
-        self.report |= compare_outcomes(self.student_evaluation, self.teacher_evaluation)
-        log_summary(trainer.loggers, flatten_figures(self.report), trainer.global_step)
+        shared: dict[str, Any] = {"ended": f"finished at step {trainer.global_step}"}
+        shared |= {"numerics": guard.counts} if guard is not None else {}
+        reports = {
+            name: self._build(trainer, member, checkpoints)
+            | shared
+            | compare_outcomes(self.evaluations[name].student, self.evaluations[name].teacher)
+            for name, member in pl_module.members.items()
+        }
+        self.report = reports[None] if None in reports else self._join(pl_module, reports)
+        log_summary(trainer.loggers, flatten_report(self.report), trainer.global_step)
         if folder is not None:
-            if rows := outcome_rows(self.student_evaluation, self.teacher_evaluation):
-                write_text(folder / "outcomes.jsonl", json_lines(rows))
+            for name, found in self.evaluations.items():
+                if rows := outcome_rows(found.student, found.teacher):
+                    write_text(task_folder(folder, name) / "outcomes.jsonl", json_lines(rows))
             write_json(folder / "report.json", self.report)
 
     def on_fit_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -115,7 +126,8 @@ class Report(L.Callback):
         if self.report is not None:
             best = self.report["checkpoints"]["best"]
             caption = f"Student: {self.report['checkpoints']['rule']} (step {best['step']})"
-            Console().print(comparison_table(self.report, caption))
+            table = tasks_table if "tasks" in self.report else comparison_table
+            Console().print(table(self.report, caption))
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: Any) -> None:
         """Write and print the student's results, unless this validation is part of a fit."""
@@ -130,13 +142,15 @@ class Report(L.Callback):
         """Write the student's answers; without references there are no scores to print."""
         self._finish_evaluation(trainer, pl_module, None)
 
-    def _build(self, trainer: L.Trainer, module: Any, checkpoints: dict[str, Any]) -> dict[str, Any]:
-        assert self.student_evaluation is not None
+    def _build(self, trainer: L.Trainer, member: Any, checkpoints: dict[str, Any]) -> dict[str, Any]:
+        """Return the report of one task, as if it were the only one."""
+        found = self.evaluations[member.name]
         benchmark = find_callback(trainer, LatencyBenchmark, before=self)
-        result = benchmark.result if benchmark else None
+        result = benchmark.result_of(member.name) if benchmark else None
         throughput = find_callback(trainer, Throughput, before=self)
         schedule = find_callback(trainer, StageSchedule)
-        summary = getattr(getattr(trainer, "datamodule", None), "summary", None)
+        data = getattr(trainer, "datamodule", None)
+        summary = getattr(getattr(data, "parts", {None: data})[member.name], "summary", None)
 
         def figures(name: str, model: torch.nn.Module, evaluation: EvaluationResult) -> ModelFigures:
             return ModelFigures(
@@ -147,32 +161,53 @@ class Report(L.Callback):
             )
 
         return build_report(
-            student=figures("student", module.student, self.student_evaluation),
-            teacher=figures("teacher", module.teacher, self.teacher_evaluation) if self.teacher_evaluation else None,
+            student=figures("student", member.student, found.student),
+            teacher=figures("teacher", member.teacher, found.teacher) if found.teacher else None,
             stages=schedule.plan.describe() if schedule and schedule.plan else [],
             data=summary() if summary else {},
             environment={
-                **describe_environment(module.device, benchmark.dtype if benchmark else None),
+                **describe_environment(member.device, benchmark.dtype if benchmark else None),
                 "precision": trainer.precision,
                 "num_devices": trainer.world_size,
                 "num_steps": trainer.global_step,
             },
             checkpoints=checkpoints,
             benchmark={**result["reference"], **result["environment"]} if result else None,
-            headline=module.task.headline,
+            headline=member.task.headline,
             throughput=throughput.result if throughput else None,
+        )
+
+    def _join(self, module: Any, reports: Mapping[str | None, dict[str, Any]]) -> dict[str, Any]:
+        """Return the report of a run of several tasks."""
+        students = torch.nn.ModuleList(member.student for member in module.members.values())
+        teachers = torch.nn.ModuleList(member.teacher for member in module.members.values() if member.teacher)
+        found = self.evaluations
+        return join_reports(
+            {str(name): report for name, report in reports.items()},
+            majority={str(name): found[name].majority for name in found},
+            score=module.main_score,
+            means={
+                "student": module.mean_score({name: both.student for name, both in found.items()}),
+                "teacher": module.mean_score({name: both.teacher for name, both in found.items() if both.teacher})
+                if all(both.teacher for both in found.values())
+                else None,
+            },
+            sizes={"student": num_parameters(students), "teacher": num_parameters(teachers)},
         )
 
     def _finish_evaluation(self, trainer: L.Trainer, module: Any, title: str | None) -> None:
         folder = run_folder(trainer)
-        evaluation: EvaluationResult | None = module.last_evaluation
-        if evaluation is None or not trainer.is_global_zero:
-            return
-        if folder is not None and evaluation.predictions:
-            write_json(folder / "predictions.json", dict(evaluation.predictions))
-            rank_zero_info("wrote %s", folder / "predictions.json")
-        if title is not None:
-            Console().print(scores_table(evaluation.scores, title, module.task.headline))
+        for name, member in module.members.items():
+            evaluation: EvaluationResult | None = member.last_evaluation
+            if evaluation is None or not trainer.is_global_zero:
+                continue
+            if folder is not None and evaluation.predictions:
+                target = task_folder(folder, name) / "predictions.json"
+                write_json(target, dict(evaluation.predictions))
+                rank_zero_info("wrote %s", target)
+            if title is not None:
+                heading = title if name is None else f"{title}: {name}"
+                Console().print(scores_table(evaluation.scores, heading, member.task.headline))
 
 
 def find_callback(trainer: L.Trainer, kind: type[AnyCallback], before: L.Callback | None = None) -> AnyCallback | None:
@@ -186,11 +221,6 @@ def find_callback(trainer: L.Trainer, kind: type[AnyCallback], before: L.Callbac
     if found is not None and before is not None and callbacks.index(found) > callbacks.index(before):
         raise UserError(f"trainer.callbacks: list {kind.__name__} before {type(before).__name__}, which needs it")
     return found
-
-
-def _logged_scores(trainer: L.Trainer, prefix: str) -> dict[str, float]:
-    metrics = trainer.callback_metrics
-    return {name.removeprefix(prefix): float(metrics[name]) for name in metrics if name.startswith(prefix)}
 
 
 def _best_checkpoint(trainer: L.Trainer) -> Path | None:

@@ -8,8 +8,9 @@ import lightning as L
 from lightning.pytorch.loggers import WandbLogger
 
 from distill.callbacks.report import Report, find_callback
+from distill.data.base import by_task
 from distill.files import write_json
-from distill.reporting.files import run_folder
+from distill.reporting.files import run_folder, task_folder
 from distill.reporting.samples import COLUMNS, sample_rows
 from distill.types import UserError
 
@@ -42,19 +43,22 @@ class SamplePredictions(L.Callback):
         """Choose the rows, write and log them."""
         folder = run_folder(trainer)
         report = find_callback(trainer, Report)
-        if report is None or report.student_evaluation is None or not trainer.is_global_zero:
+        if report is None or not trainer.is_global_zero:
             return
-        if not report.student_evaluation.predictions:  # a task without answers to show
-            return
-        rows = sample_rows(
-            trainer.val_dataloaders.dataset.examples,
-            report.student_evaluation.predictions,
-            report.teacher_evaluation.predictions if report.teacher_evaluation else None,
-            self.num_samples,
-        )
-        if folder is not None:
-            write_json(folder / "samples.json", rows)
-        columns = [name for name in COLUMNS if rows and name in rows[0]]
-        for logger in trainer.loggers:
-            if isinstance(logger, WandbLogger) and rows:
-                logger.log_table("samples", columns=columns, data=[[row[name] for name in columns] for row in rows])
+        for name, found in report.evaluations.items():
+            if not found.student.predictions:  # a task without answers to show
+                continue
+            examples = by_task(trainer.val_dataloaders)[name].dataset.examples  # type: ignore[attr-defined]
+            rows = sample_rows(
+                [pl_module.members[name].task.show(example) for example in examples],
+                found.student.predictions,
+                found.teacher.predictions if found.teacher else None,
+                self.num_samples,
+            )
+            if folder is not None:
+                write_json(task_folder(folder, name) / "samples.json", rows)
+            columns = [column for column in COLUMNS if rows and column in rows[0]]
+            table = "samples" if name is None else f"{name}/samples"
+            for logger in trainer.loggers:
+                if isinstance(logger, WandbLogger) and rows:
+                    logger.log_table(table, columns=columns, data=[[row[key] for key in columns] for row in rows])

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import copy
+from copy import deepcopy
 from typing import Any, Literal
 
 import lightning as L
 import torch
 
 from distill.files import new_folder, write_json
+from distill.models.saving import save_heads
 from distill.reporting.files import run_folder
 
 
@@ -19,6 +20,9 @@ class SaveStudent(L.Callback):
     and ``AutoTokenizer`` and holds neither teacher nor projections; a run of another task may start from it, with a new
     head. Placed after :class:`~distill.callbacks.report.Report`, it holds the best weights. What the student took over
     from its teacher, if it did, is told tensor by tensor in ``inheritance.json`` beside them.
+
+    Of a run of several tasks ``student/`` holds a folder for each task and ``encoder``, whose weights all of them take
+    from there, see :func:`~distill.models.saving.save_heads`.
 
     Args:
         dtype: Precision of the written weights.
@@ -32,9 +36,19 @@ class SaveStudent(L.Callback):
         folder = run_folder(trainer)  # asked on every process, since it may be agreed among them
         if folder is None or not trainer.is_global_zero:
             return
-        student = copy.deepcopy(pl_module.student).to("cpu", getattr(torch, self.dtype))
+        members = pl_module.members
+        students = {name: member.student for name, member in members.items()}
+        # Copied together, so that they still share what they share.
+        students = {name: student.to("cpu", getattr(torch, self.dtype)) for name, student in deepcopy(students).items()}
+        tokenizer = trainer.datamodule.tokenizer  # type: ignore[attr-defined]
+        # A setting of the latest call, which would be saved with it.
+        tokenizer.backend_tokenizer.no_truncation()
         with new_folder(folder / "student", replace=True) as unfinished:
-            student.save_pretrained(unfinished)
-            trainer.datamodule.tokenizer.save_pretrained(unfinished)  # type: ignore[attr-defined]
-            if (inheritance := getattr(pl_module, "inheritance", None)) is not None:
-                write_json(unfinished / "inheritance.json", inheritance.as_dict())
+            if None in students:
+                students[None].save_pretrained(unfinished)
+                tokenizer.save_pretrained(unfinished)
+            else:
+                save_heads(students, tokenizer, unfinished)
+            for name, member in members.items():
+                if (inheritance := getattr(member, "inheritance", None)) is not None:
+                    write_json(unfinished / (name or "") / "inheritance.json", inheritance.as_dict())

@@ -9,6 +9,7 @@ from typing import Any
 import lightning as L
 from lightning.pytorch.utilities import rank_zero_info
 
+from distill.data.mixing import MixedSampler
 from distill.data.training import TrainingLoader, segments
 from distill.losses.objective import check_weights
 from distill.stages import Stage, StagePlan
@@ -62,6 +63,12 @@ class StageSchedule(L.Callback):
         self.plan = StagePlan(self.stages, steps_per_epoch)
         loader = trainer.train_dataloader
         if isinstance(loader, TrainingLoader):
+            sampler = loader.loaders[None].sampler
+            if isinstance(sampler, MixedSampler):
+                batches = {name: sampler.batches_of(stage.tasks) for name, stage in self.stages.items()}
+                steps = {name: math.ceil(number / trainer.accumulate_grad_batches) for name, number in batches.items()}
+                self.plan = StagePlan(self.stages, steps_per_epoch, steps)
+                sampler.follow(self.plan, trainer.accumulate_grad_batches)
             loader.segments = segments(self.plan, len(loader), trainer.accumulate_grad_batches)
         fit_loop, epoch_loop = trainer.fit_loop, trainer.fit_loop.epoch_loop
         if epoch_loop.max_steps == -1 or epoch_loop.max_steps > self.plan.total_steps:

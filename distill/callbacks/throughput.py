@@ -53,6 +53,9 @@ class Throughput(L.Callback):
         # Since the last settlement: batches, real tokens and FLOPs, on the device; their time; whose they are.
         self._counts = torch.zeros(3, dtype=torch.float64)
         self._clock = StepClock(torch.device("cpu"))
+        # Of each task, its models' sizes.
+        self._sizes: dict[str | None, dict[str, ModelSize]] = {}
+        self._hooks: list[RemovableHandle] = []
         self._stage: str | None = None
         self._in_step = False
         self._teacher_ran = False
@@ -71,10 +74,12 @@ class Throughput(L.Callback):
         self.totals = {name: totals.scaled(1 / trainer.world_size) for name, totals in self.totals.items()}
         self._counts = self._counts.to(device)
         self._clock = StepClock(device)
-        self._sizes = {name: ModelSize.of(model) for name, model in _models(pl_module).items()}
-        self._hooks: list[RemovableHandle] = [pl_module.student.register_forward_pre_hook(self._begin_step)]
-        if pl_module.teacher is not None:
-            self._hooks.append(pl_module.teacher.register_forward_hook(self._note_teacher))
+        self._sizes, self._hooks = {}, []
+        for task, member in pl_module.members.items():
+            self._sizes[task] = {name: ModelSize.of(model) for name, model in _models(member).items()}
+            self._hooks.append(member.student.register_forward_pre_hook(self._begin_step))
+            if member.teacher is not None:
+                self._hooks.append(member.teacher.register_forward_hook(self._note_teacher))
 
     def on_train_batch_start(self, trainer: L.Trainer, pl_module: Any, batch: Batch, batch_idx: int) -> None:
         """Settle an earlier stage."""
@@ -90,12 +95,13 @@ class Throughput(L.Callback):
         self._clock.stop()
         self._in_step = False
         lengths = batch.attention_mask.sum(-1)
-        head_tokens = pl_module.task.num_head_tokens(batch)
-        student_plan, teacher_plan = pl_module.objective.plans(pl_module.active_stage.stage.weights)
-        flops = 3 * self._sizes["student"].forward_flops(lengths, head_tokens if student_plan.logits else 0)
+        member, sizes = pl_module.members[batch.task], self._sizes[batch.task]
+        head_tokens = member.task.num_head_tokens(batch)
+        student_plan, teacher_plan = member.objective.plans(member.active_stage.stage.weights)
+        flops = 3 * sizes["student"].forward_flops(lengths, head_tokens if student_plan.logits else 0)
         if self._teacher_ran:
             with_head = teacher_plan is not None and teacher_plan.logits
-            flops = flops + self._sizes["teacher"].forward_flops(lengths, head_tokens if with_head else 0)
+            flops = flops + sizes["teacher"].forward_flops(lengths, head_tokens if with_head else 0)
         self._counts += torch.stack((torch.ones_like(flops), lengths.sum(), flops))
         if (trainer.fit_loop.epoch_loop.total_batch_idx + 1) % trainer.log_every_n_steps == 0:
             done = self._over_processes(trainer, self._settle())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from transformers import PreTrainedTokenizerBase
 
 from distill.data.training import TrainingLoader
 from distill.models.loading import load_tokenizer
+from distill.tasks.base import Task
 from distill.types import Batch, UserError
 
 #: The parts of the data.
@@ -26,6 +28,11 @@ _SPLITS_OF_STAGE = {
     "test": ("test",),
     "predict": ("predict",),
 }
+
+
+def by_task(loaders: Any) -> Mapping[str | None, DataLoader[Batch]]:
+    """Return the loaders of a data module by the names of its :attr:`~TaskDataModule.parts`."""
+    return loaders if isinstance(loaders, Mapping) else {None: loaders}
 
 
 class TaskDataModule(L.LightningDataModule, ABC):
@@ -61,6 +68,14 @@ class TaskDataModule(L.LightningDataModule, ABC):
                 raise UserError(f"data.{name} must be at least 1, not {value}")
         if num_workers < 0:
             raise UserError(f"data.num_workers must be at least 0, not {num_workers}")
+
+    @property
+    def parts(self) -> Mapping[str | None, TaskDataModule]:
+        """The data of each task of the run by its name: itself alone and under no name, unless it holds several."""
+        return {None: self}
+
+    def take_tasks(self, tasks: Mapping[str | None, Task]) -> None:
+        """Learn what is predicted, by the names of :attr:`parts`; for data that is read and cut by its task."""
 
     @cached_property
     def tokenizer(self) -> PreTrainedTokenizerBase:

@@ -16,7 +16,7 @@ from transformers import PreTrainedTokenizerBase
 from distill.data.base import SPLITS, TaskDataModule
 from distill.data.sampling import EvaluationSampler, TrainingSampler, evaluation_batches
 from distill.data.vocabulary import trimmed_tokenizer
-from distill.data.windows import WindowDataset, cached_windows, fingerprint
+from distill.data.windows import WindowDataset, WindowPadder, cached_windows, fingerprint
 from distill.models.loading import EMBEDDED
 from distill.tasks.question_answering.hub import read_hub
 from distill.tasks.question_answering.reading import read_examples
@@ -174,11 +174,10 @@ class SquadDataModule(TaskDataModule):
         self._windows[split] = WindowDataset(
             table,
             examples,
-            tokenizer,
+            WindowPadder(tokenizer, self.max_length, self.pad_to_max_length and split == "train"),
             self.max_length,
             with_windows=split != "train",
             fingerprint=key,
-            pad_to_max_length=self.pad_to_max_length and split == "train",
         )
         cut, unreachable = (count_flagged(table, flag) for flag in ("question_truncated", "answer_unreachable"))
         self._counts[split] = {**report.as_dict(), "questions_truncated": cut, "answers_unreachable": unreachable}

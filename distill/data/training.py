@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from itertools import pairwise
 from typing import NamedTuple
 
 from torch.utils.data import DataLoader, Dataset
 
+from distill.data.mixing import first_batches
 from distill.stages import StagePlan
 from distill.types import Batch
 
@@ -35,19 +37,12 @@ def segments(plan: StagePlan, batches_per_epoch: int, batches_per_step: int) -> 
         batches_per_epoch: Batches of an epoch; its last step may take fewer than the others.
         batches_per_step: Batches whose gradients make up a step.
     """
-
-    def first_batch(step: int) -> int:
-        epoch, rest = divmod(step, plan.steps_per_epoch)
-        return epoch * batches_per_epoch + min(rest * batches_per_step, batches_per_epoch)
-
     read: dict[str | None, int] = {}
     laid_out: list[Segment] = []
-    step = 0
-    for stage, num_steps in zip(plan.stages.values(), plan.lengths, strict=True):
-        start, end = first_batch(step), first_batch(step + num_steps)
+    starts = first_batches(plan, batches_per_epoch, batches_per_step)
+    for stage, (start, end) in zip(plan.stages.values(), pairwise(starts), strict=True):
         laid_out.append(Segment(stage.data, start, end, read.get(stage.data, 0)))
         read[stage.data] = read.get(stage.data, 0) + end - start
-        step += num_steps
     return [*laid_out[:-1], laid_out[-1]._replace(end=None)]
 
 

@@ -27,19 +27,32 @@ CACHE_VERSION = 1
 LENGTH_MULTIPLE = 32
 
 
-def fingerprint(examples: Sequence[Example], tokenizer: PreTrainedTokenizerBase, settings: dict[str, Any]) -> str:
-    """Return a hash of everything that windows depend on: the texts, the tokenizer and the window settings."""
+def question_key(example: Example) -> object:
+    """Return what windows of a question depend on."""
+    return example.question_id, example.question, example.context, example.answers
+
+
+def fingerprint(
+    examples: Sequence[Any],
+    tokenizer: PreTrainedTokenizerBase,
+    settings: dict[str, Any],
+    key: Callable[[Any], object] = question_key,
+) -> str:
+    """Return a hash of everything that windows depend on: the texts, the tokenizer and the window settings.
+
+    ``key`` tells of an example what its windows depend on.
+    """
     versions = [CACHE_VERSION, tokenizer.model_input_names, tokenizer.padding_side, settings]
     digest = hashlib.sha256(json.dumps(versions, sort_keys=True).encode())
     digest.update(json.dumps(backend_state(tokenizer), sort_keys=True).encode())
     for example in examples:
-        digest.update(repr((example.question_id, example.question, example.context, example.answers)).encode())
+        digest.update(repr(key(example)).encode())
     return digest.hexdigest()[:32]
 
 
 def cached_windows(
-    build: Callable[[Sequence[Example], int], dict[str, list[Any]]],
-    examples: Sequence[Example],
+    build: Callable[[Sequence[Any], int], dict[str, list[Any]]],
+    examples: Sequence[Any],
     folder: Path,
     num_workers: int = 0,
 ) -> datasets.Dataset:
@@ -80,36 +93,38 @@ def cached_windows(
     return datasets.load_from_disk(str(folder))
 
 
+#: Makes a batch of the rows of some windows, given their identifiers and, where decoding needs them, all examples.
+Collate = Callable[[Mapping[str, Sequence[Any]], Sequence[int], Sequence[Any] | None], Batch]
+
+
 class WindowDataset(Dataset[Batch]):
     """A table of windows and the examples they were cut from; indexing by a list of windows gives a padded batch."""
 
     def __init__(
         self,
         table: datasets.Dataset,
-        examples: Sequence[Example],
-        tokenizer: PreTrainedTokenizerBase,
+        examples: Sequence[Any],
+        collate: Collate,
         max_length: int,
         with_windows: bool,
         fingerprint: str,
-        pad_to_max_length: bool = False,
     ) -> None:
         """Open a table of windows.
 
         Args:
             table: The windows.
             examples: What they were cut from.
-            tokenizer: Pads.
-            max_length: Bounds the padded length.
+            collate: Makes a batch of rows of the table.
+            max_length: Tokens of a window at most.
             with_windows: Adds what decoding needs to every batch.
             fingerprint: Hash of everything that the windows depend on.
-            pad_to_max_length: Pads every batch to ``max_length``, not to its longest window.
         """
         self.examples = examples
         self.fingerprint = fingerprint
         self.max_length = max_length
         self.with_windows = with_windows
         self._table = table.with_format("numpy")
-        self._padder = WindowPadder(tokenizer, max_length, pad_to_max_length)
+        self._collate = collate
         column = table.data.column("input_ids")
         self.lengths: NDArray[np.int64] = np.concatenate(
             [np.diff(chunk.offsets.to_numpy()) for chunk in column.chunks] or [np.zeros(0, np.int64)]
@@ -122,11 +137,11 @@ class WindowDataset(Dataset[Batch]):
         return len(self._table)
 
     def __getitem__(self, window_ids: list[int]) -> Batch:
-        return self._padder(self._table[window_ids], window_ids, self.examples if self.with_windows else None)
+        return self._collate(self._table[window_ids], window_ids, self.examples if self.with_windows else None)
 
 
-class WindowPadder:
-    """Pads windows into batches, on the side that the tokenizer pads."""
+class RowPadder:
+    """Pads rows of tokens into batches, on the side that the tokenizer pads."""
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase, max_length: int, pad_to_max_length: bool = False) -> None:
         """Args: ``max_length`` bounds the padded length, or is it with ``pad_to_max_length``."""
@@ -134,6 +149,38 @@ class WindowPadder:
         self.pad_to_max_length = pad_to_max_length
         self._pad_ids = {"input_ids": tokenizer.pad_token_id, "token_type_ids": tokenizer.pad_token_type_id}
         self._padding_left = tokenizer.padding_side == "left"
+
+    def inputs(self, rows: Mapping[str, Sequence[Any]]) -> dict[str, Tensor]:
+        """Return what the encoder takes, each (B, S)."""
+        inputs = {name: self.pad(rows, rows[name], value) for name, value in self._pad_ids.items() if name in rows}
+        inputs["attention_mask"] = self.pad(rows, [np.ones(n, np.int64) for n in _lengths(rows)], 0)
+        return inputs
+
+    def pad(self, rows: Mapping[str, Sequence[Any]], values: Sequence[Any], filling: int) -> Tensor:
+        """Return (B, S) int64 of one value for each token of each row, with ``filling`` at padding."""
+        width = int(self.widths(_lengths(rows)).max())
+        padded = np.full((len(values), width), filling, dtype=np.int64)
+        for target, row in zip(padded, values, strict=True):
+            if self._padding_left:
+                target[width - len(row) :] = row
+            else:
+                target[: len(row)] = row
+        return torch.from_numpy(padded)
+
+    def shifts(self, rows: Mapping[str, Sequence[Any]]) -> NDArray[np.int64]:
+        """Return how far padding moves the tokens of each row, (B,)."""
+        lengths = _lengths(rows)
+        return int(self.widths(lengths).max()) - lengths if self._padding_left else np.zeros_like(lengths)
+
+    def widths(self, lengths: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return how long windows of some lengths become in a batch of their own."""
+        if self.pad_to_max_length:
+            return np.full_like(lengths, self.max_length)
+        return np.minimum(-(-lengths // LENGTH_MULTIPLE) * LENGTH_MULTIPLE, self.max_length)
+
+
+class WindowPadder(RowPadder):
+    """Pads windows of questions and contexts into batches."""
 
     def __call__(
         self, rows: Mapping[str, Sequence[Any]], window_ids: Sequence[int], examples: Sequence[Example] | None
@@ -145,32 +192,13 @@ class WindowPadder:
             window_ids: Their identifiers.
             examples: All examples, to give the batch its windows; None for a batch without.
         """
-        lengths = np.asarray([len(ids) for ids in rows["input_ids"]], dtype=np.int64)
-        width = int(self.widths(lengths).max())
-        inputs = {name: self._pad(rows[name], width, value) for name, value in self._pad_ids.items() if name in rows}
-        inputs["attention_mask"] = self._pad([np.ones(n, np.int64) for n in lengths], width, 0)
-        shifts = width - lengths if self._padding_left else np.zeros_like(lengths)
+        shifts = self.shifts(rows)
         labels = {
             f"{name}s": torch.as_tensor(np.asarray(rows[name], dtype=np.int64) + shifts)
             for name in ("start_position", "end_position")
         }
         windows = [] if examples is None else self._windows(rows, window_ids, examples, shifts)
-        return Batch(inputs, labels, torch.as_tensor(window_ids), windows)
-
-    def widths(self, lengths: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Return how long windows of some lengths become in a batch of their own."""
-        if self.pad_to_max_length:
-            return np.full_like(lengths, self.max_length)
-        return np.minimum(-(-lengths // LENGTH_MULTIPLE) * LENGTH_MULTIPLE, self.max_length)
-
-    def _pad(self, rows: Sequence[Any], width: int, value: int) -> Tensor:
-        padded = np.full((len(rows), width), value, dtype=np.int64)
-        for target, row in zip(padded, rows, strict=True):
-            if self._padding_left:
-                target[width - len(row) :] = row
-            else:
-                target[: len(row)] = row
-        return torch.from_numpy(padded)
+        return Batch(self.inputs(rows), labels, torch.as_tensor(window_ids), windows)
 
     def _windows(
         self,
@@ -194,6 +222,10 @@ class WindowPadder:
             )
             for i, window_id in enumerate(window_ids)
         ]
+
+
+def _lengths(rows: Mapping[str, Sequence[Any]]) -> NDArray[np.int64]:
+    return np.asarray([len(ids) for ids in rows["input_ids"]], dtype=np.int64)
 
 
 class _no_progress_bars:  # noqa: N801 - reads as a statement

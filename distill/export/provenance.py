@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from distill.models.loading import EMBEDDED
+from distill.models.loading import EMBEDDED, EMBEDDED_TEACHERS
 from distill.models.student import RANDOM, Student
 from distill.types import UserError
 
@@ -84,7 +84,7 @@ def _known_license(config: str | None) -> str:
     student = Student(init=(model.get("student") or {}).get("init") or RANDOM)
     origins = {*_teachers(settings), model.get("model"), student.folder} - {None}
     has_own_files = any(data.get(f"{split}_files") for split in ("train", "validation"))
-    is_embedded = origins <= {EMBEDDED} and data.get("dataset") == EMBEDDED and not has_own_files
+    is_embedded = origins <= EMBEDDED_TEACHERS.keys() and data.get("dataset") == EMBEDDED and not has_own_files
     return EMBEDDED_LICENSE if is_embedded else UNKNOWN_LICENSE
 
 

@@ -15,8 +15,11 @@ from transformers import AutoConfig, AutoTokenizer, PreTrainedConfig, PreTrained
 from distill.tasks.base import Task
 from distill.types import UserError
 
-#: The name that stands for the teacher that the package carries.
+#: The name that stands for the question-answering teacher that the package carries.
 EMBEDDED = "embedded"
+
+#: The names that stand for the teachers that the package carries, and their folders among its assets.
+EMBEDDED_TEACHERS = {EMBEDDED: "teacher", "embedded_ner": "teacher_ner", "embedded_pairs": "teacher_pairs"}
 
 #: Families whose first position is the one behind the padding id.
 _POSITIONS_AFTER_PADDING = {
@@ -29,10 +32,9 @@ _PROBE = "¿En qué año nació la señora Güell, autora de «Pingüinos», 1.8
 
 
 def resolve_source(source: str) -> str:
-    """Return the folder or hub name behind ``source``; ``"embedded"`` is the teacher that the package carries."""
-    if source == EMBEDDED:
-        return str(resources.files("distill.assets") / "teacher")
-    return source
+    """Return the folder or hub name behind ``source``, which may be one of ``EMBEDDED_TEACHERS``."""
+    folder = EMBEDDED_TEACHERS.get(source)
+    return source if folder is None else str(resources.files("distill.assets") / folder)
 
 
 def load_config(source: str) -> PreTrainedConfig:

@@ -7,7 +7,6 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import lightning as L
 import torch
 from lightning.pytorch.cli import OptimizerCallable
 from torch import Tensor
@@ -15,13 +14,16 @@ from torch.utils.data import DataLoader
 from transformers import PreTrainedModel
 
 from distill.checkpoints import load_checkpoint
+from distill.data.base import TaskDataModule
 from distill.losses.balance import LossBalance
 from distill.losses.base import DistillationLoss
 from distill.losses.objective import Objective
 from distill.losses.share import share_means
 from distill.models.recording import Recorder
-from distill.stages import ActiveStage
-from distill.tasks.base import Evaluation, EvaluationResult, Task
+from distill.models.sharing import share_encoder
+from distill.modules.run import RunModule, part_of, run_data
+from distill.stages import Stage
+from distill.tasks.base import Evaluation, EvaluationResult, Score, Task
 from distill.tasks.question_answering.task import QuestionAnswering
 from distill.types import Batch, Mean, Recording, RecordingPlan, UserError
 
@@ -32,8 +34,11 @@ STUDENT_PREFIX = "student."
 BALANCE_KEY = "loss_balance"
 
 
-class TaskModule(L.LightningModule):
+class TaskModule(RunModule):
     """A trainable student with a task, an objective of named terms, and one way of being evaluated.
+
+    It is a run of its own, or the member of a run of several tasks whose students share an encoder: the same code, but
+    for what it logs, which then goes through the run's module under the task's name.
 
     Which terms count, how much, at which temperature and learning rate is decided by the active stage, which a
     :class:`~distill.callbacks.StageSchedule` sets before every batch.
@@ -54,19 +59,19 @@ class TaskModule(L.LightningModule):
         task: Task | None = None,
         optimizer: OptimizerCallable = torch.optim.AdamW,
     ) -> None:
-        super().__init__()
+        super().__init__(optimizer)
         self.task = task if task is not None else self.default_task()
         self.objective = Objective(losses)
         self.balance = LossBalance()
-        self.make_optimizer = optimizer
-        #: Set by the StageSchedule before every training batch.
-        self.active_stage: ActiveStage | None = None
-        #: The latest training batch's weighted total, as ``loss``, and raw terms, () each; left on the device.
-        self.step_values: dict[str, Tensor] = {}
+        #: What the task is called in a run of several.
+        self.name: str | None = None
+        #: How much its objective counts there.
+        self.weight = 1.0
+        # The module of such a run, and the member that owns its encoder; no parts of this one, hence the tuple.
+        self._run: tuple[RunModule, TaskModule] | None = None
         #: Scores and predictions of the student in the latest validation, test or prediction.
         self.last_evaluation: EvaluationResult | None = None
         self._evaluation: Evaluation | None = None
-        self._gradient_norm: Tensor | None = None
 
     @property
     def teacher(self) -> PreTrainedModel | None:
@@ -74,9 +79,34 @@ class TaskModule(L.LightningModule):
         return None
 
     @property
-    def starts_at_random(self) -> bool:
-        """Whether the student has only random weights until it is trained or a checkpoint is loaded."""
-        return True
+    def members(self) -> Mapping[str | None, TaskModule]:
+        """Itself alone."""
+        return {self.name: self}
+
+    @property
+    def headline(self) -> tuple[Score, ...]:
+        """The scores that tables and reports put first."""
+        return self.task.headline
+
+    @property
+    def main_score(self) -> Score:
+        """The task's."""
+        return self.task.main_score
+
+    @property
+    def terms(self) -> tuple[str, ...]:
+        """The losses that stages may weight."""
+        return tuple(self.objective.terms)
+
+    def mean_score(self, results: Mapping[str | None, EvaluationResult]) -> float | None:
+        """Return the main score; a mean over one task."""
+        return results[self.name].scores[self.main_score.name]
+
+    @property
+    def data(self) -> Any:
+        """The task's data in the run; nothing without a data module."""
+        data = run_data(self)
+        return data.parts[self.name] if data is not None else None
 
     @property
     def trains_head(self) -> bool:
@@ -91,67 +121,39 @@ class TaskModule(L.LightningModule):
         """
         raise UserError(f"{type(self).__name__} cannot be trained by itself")
 
-    def configure_optimizers(self) -> torch.optim.Optimizer:
-        """Return the optimizer; weight decay spares biases and norms, as in every published recipe."""
-        trainable = [parameter for parameter in self.parameters() if parameter.requires_grad]
-        decayed = [parameter for parameter in trainable if parameter.ndim > 1]
-        spared = [parameter for parameter in trainable if parameter.ndim <= 1]
-        return self.make_optimizer([{"params": decayed}, {"params": spared, "weight_decay": 0.0}])
+    def check_data(self, data: TaskDataModule) -> None:
+        """Check models and data, see :meth:`check`."""
+        if list(data.parts) != [None]:
+            raise UserError(f"data holds the tasks {', '.join(map(str, data.parts))}; give the model MultiTaskModule")
+        self.check(data.max_length)
 
-    def check_optimizer(self) -> None:
-        """Check the optimizer's settings, before there is anything to optimize.
+    def check_stage(self, name: str, stage: Stage) -> None:
+        """Check that the stage names no tasks."""
+        if stage.tasks is not None:
+            raise UserError(f"stage {name!r}: only a MultiTaskModule has tasks to name; leave tasks out")
 
-        Raises:
-            UserError: If it refuses them.
+    def join(self, run: RunModule, name: str, weight: float, owner: TaskModule) -> None:
+        """Become the member of a run of several tasks.
+
+        Args:
+            run: The module of the run.
+            name: What the task is called in it.
+            weight: How much its objective counts.
+            owner: The member whose student's encoder all of them compute with.
         """
-        try:
-            self.make_optimizer([torch.nn.Parameter(torch.zeros(1))])
-        except (ValueError, TypeError, RuntimeError) as error:
-            raise UserError(f"model.optimizer: {error}") from error
+        self._run, self.name, self.weight = (run, owner), name, weight
 
-    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
-        """Load the weights of a checkpoint.
+    def share_encoder(self) -> None:
+        """Let the student compute with the run's encoder, once it is built and before it is recorded."""
+        if self._run and self._run[1] is not self:
+            share_encoder(self.student, self._run[1].student)
 
-        Raises:
-            UserError: If they are of another model.
-        """
-        try:
-            return super().load_state_dict(state_dict, strict, assign)
-        except RuntimeError as error:
-            reason = " ".join(str(error).split())
-            raise UserError(
-                f"the checkpoint is of another model than this configuration's: {reason[:300]}; use the configuration "
-                "it was made with, or start from the student/ folder beside it"
-            ) from error
-
-    def configure_gradient_clipping(
-        self,
-        optimizer: torch.optim.Optimizer,
-        gradient_clip_val: float | None = None,
-        gradient_clip_algorithm: str | None = None,
-    ) -> None:
-        """Clip gradients, fused optimizers included.
-
-        Lightning refuses those under mixed precision, since they undo loss scaling only inside their step; but only
-        float16 scales losses, and there we leave the refusal to Lightning.
-        """
-        scales_losses = getattr(self.trainer.precision_plugin, "scaler", None) is not None
-        if gradient_clip_val is None or scales_losses or gradient_clip_algorithm == "value":
-            self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
+    def log(self, name: str, *args: Any, **kwargs: Any) -> None:
+        """Log a value, in a run of several tasks as ``<task>/<name>``."""
+        if self._run:
+            self._run[0].log(f"{self.name}/{name}", *args, **kwargs)
         else:
-            norm = self.gradient_norm(optimizer)
-            torch.nn.utils.clip_grads_with_norm_(_parameters(optimizer), gradient_clip_val, norm)
-        self._gradient_norm = None
-
-    def gradient_norm(self, optimizer: torch.optim.Optimizer) -> Tensor:
-        """Return the L2 norm of a step's gradients before clipping, (); computed once, and left on the device.
-
-        Gradients of an optimizer that undoes loss scaling only inside its step are still scaled, and so is the norm.
-        """
-        if self._gradient_norm is None:
-            gradients = [parameter.grad for parameter in _parameters(optimizer) if parameter.grad is not None]
-            self._gradient_norm = torch.nn.utils.get_total_norm(gradients)
-        return self._gradient_norm
+            super().log(name, *args, **kwargs)
 
     def compute_means(self, batch: Batch, weights: Mapping[str, float], temperature: float) -> dict[str, Mean]:
         """Return the unweighted, undivided mean of each active term over a batch."""
@@ -183,7 +185,7 @@ class TaskModule(L.LightningModule):
         self.step_values = {"loss": loss, **values}
         self.log_dict(logged, batch_size=len(batch.window_ids))
         self.log("train/loss", loss, prog_bar=True, batch_size=len(batch.window_ids))
-        return torch.stack([scales[name] * share.loss for name, share in shares.items()]).sum()
+        return self.weight * torch.stack([scales[name] * share.loss for name, share in shares.items()]).sum()
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep what the balance of the terms has seen."""
@@ -198,7 +200,7 @@ class TaskModule(L.LightningModule):
 
     def evaluate(self, model: PreTrainedModel, dataloader: DataLoader[Batch]) -> EvaluationResult:
         """Score a model (student, teacher, baseline) over an evaluation set, on every process together."""
-        evaluation = self._start(dataloader)
+        evaluation = self.start_evaluation(dataloader)
         was_training = model.training
         model.eval().to(self.device)
         with torch.inference_mode(), self.trainer.precision_plugin.val_step_context():
@@ -209,15 +211,15 @@ class TaskModule(L.LightningModule):
 
     def on_validation_epoch_start(self) -> None:
         """Start a new evaluation."""
-        self._evaluation = self._start(self.trainer.val_dataloaders)
+        self._evaluation = self.start_evaluation(self.trainer.val_dataloaders)
 
     def on_test_epoch_start(self) -> None:
         """Start a new evaluation."""
-        self._evaluation = self._start(self.trainer.test_dataloaders)
+        self._evaluation = self.start_evaluation(self.trainer.test_dataloaders)
 
     def on_predict_epoch_start(self) -> None:
         """Start a new evaluation, of which only the predictions are of use."""
-        self._evaluation = self._start(self.trainer.predict_dataloaders)
+        self._evaluation = self.start_evaluation(self.trainer.predict_dataloaders)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Add the student's answers for one batch."""
@@ -247,14 +249,11 @@ class TaskModule(L.LightningModule):
     def load_student_weights(self, checkpoint: str | Path) -> None:
         """Put the student's weights of a checkpoint into the student; missing or foreign weights are an error."""
         state = load_checkpoint(Path(checkpoint))["state_dict"]
-        weights = {
-            name.removeprefix(STUDENT_PREFIX): tensor
-            for name, tensor in state.items()
-            if name.startswith(STUDENT_PREFIX)
-        }
-        self.student.load_state_dict(weights, strict=True)
+        self.student.load_state_dict(part_of(state, STUDENT_PREFIX), strict=True)
 
-    def _start(self, dataloader: Any) -> Evaluation:
+    def start_evaluation(self, dataloaders: Any) -> Evaluation:
+        """Start an evaluation over the set of a loader, or over the task's own of several loaders."""
+        dataloader = dataloaders[self.name] if isinstance(dataloaders, Mapping) else dataloaders
         limits = (self.trainer.limit_val_batches, self.trainer.limit_test_batches, self.trainer.limit_predict_batches)
         is_trial = bool(self.trainer.fast_dev_run) or any(limit != 1.0 for limit in limits)
         # Sets without examples are scored item by item.
@@ -275,7 +274,3 @@ class TaskModule(L.LightningModule):
         for name, value in result.scores.items():
             # Already equal on every process, so nothing is left to reduce.
             self.log(f"{prefix}/{name}", value, prog_bar=name in shown, rank_zero_only=False)
-
-
-def _parameters(optimizer: torch.optim.Optimizer) -> list[Tensor]:
-    return [parameter for group in optimizer.param_groups for parameter in group["params"]]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 import torch
@@ -102,6 +102,8 @@ class DistillationModule(TaskModule):
         self.inheritance: Inheritance | None = None
         self.extra_teachers = extra_teachers or []
         self.teacher_cache = teacher_cache
+        #: Loads a teacher; a run of several tasks has it remember those that tasks share.
+        self.load_teacher: Callable[[Task, str, str], PreTrainedModel] = load_frozen
         self._teachers: Teachers | None = None
         self._prepared_stage: int | None = None
         self._student_recorder: Recorder | None = None
@@ -112,6 +114,11 @@ class DistillationModule(TaskModule):
                 f"layer_map similarity looks at the student's first weights, and student.init {student.init} takes "
                 "them from the layers that the map names; choose another map or init"
             )
+
+    @property
+    def tokenizer_source(self) -> str:
+        """Where the tokenizer comes from: beside the folder that the student starts from, else beside the teacher."""
+        return self.student_settings.folder or self.teacher_source
 
     @property
     def teacher(self) -> PreTrainedModel | None:
@@ -155,17 +162,17 @@ class DistillationModule(TaskModule):
             teacher_config = load_config(self.teacher_source)
             self.student = self.student_settings.build(self.task, teacher_config)
             self._bind(self.student.config, teacher_config)
-            data = self._trainer.datamodule if self._trainer is not None else None  # type: ignore[attr-defined]
-            self._student_start = StudentStart(self.student_settings, self.teacher_source, data)
+            self._student_start = StudentStart(self.student_settings, self.teacher_source, self.data)
         if self._teachers is None and not is_evaluation:
             sources = [self.teacher_source, *(extra.source for extra in self.extra_teachers)]
-            models = [load_frozen(self.task, source, self.teacher_dtype) for source in sources]
+            models = [self.load_teacher(self.task, source, self.teacher_dtype) for source in sources]
             weights = [1.0, *(extra.weight for extra in self.extra_teachers)]
             for model in models:
                 self._student_start.translate(model)
             self._teachers = Teachers(self.task, models, weights, self.teacher_cache)
         if is_new:
             self._start_student(self._student_start)
+            self.share_encoder()
             self._student_recorder = Recorder(self.student)
 
     def on_fit_start(self) -> None:
@@ -179,11 +186,17 @@ class DistillationModule(TaskModule):
         active = self.active_stage
         if active is None or active.index == self._prepared_stage:
             return
-        _, plan = self.objective.plans(active.stage.weights)
+        # A stage without weights is one of other tasks.
+        plan = self.objective.plans(active.stage.weights)[1] if active.stage.weights else None
         assert self._teachers is not None
         with self.trainer.precision_plugin.val_step_context():
-            self._teachers.prepare(plan, teaching_run(self.trainer, active))
+            self._teachers.prepare(plan, teaching_run(self.trainer, active, self.name))
         self._prepared_stage = active.index
+
+    def place_teachers(self) -> None:
+        """Have the teachers that run on the device, where a task that shares them has just sent them away."""
+        assert self._teachers is not None
+        self._teachers.place(self.device)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Note what the weights alone do not tell: the vocabulary's pieces, and a layer map that was found."""

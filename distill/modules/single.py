@@ -8,7 +8,7 @@ from typing import Any, Literal
 import torch
 from lightning.pytorch.cli import OptimizerCallable
 from lightning.pytorch.utilities import rank_zero_info
-from transformers import PreTrainedConfig
+from transformers import PreTrainedConfig, PreTrainedModel
 
 from distill.losses.base import DistillationLoss
 from distill.losses.logits import LabelLoss
@@ -78,17 +78,9 @@ class SingleModule(TaskModule):
         """Load or build the model; once."""
         if self._recorder is not None:
             return
-        config = self._config()
-        if self.model_source is not None:
-            self.student, missing = load_model(self.task, self.model_source, "model")
-            if missing:
-                rank_zero_info("%s starts at random, since %s lacks it", ", ".join(missing), self.model_source)
-        else:
-            self.student = self.task.build_model(config)
-            if self.init == MIMETIC:
-                initialise_mimetic(self.student)
-        self.student.train()
-        self._bind(config)
+        self.student = self._build().train()
+        self._bind(self.student.config)
+        self.share_encoder()
         self._recorder = Recorder(self.student)
 
     def compute_means(self, batch: Batch, weights: Mapping[str, float], temperature: float) -> dict[str, Mean]:
@@ -97,6 +89,16 @@ class SingleModule(TaskModule):
         assert self._recorder is not None
         student = self._recorder.record(batch.inputs, student_plan, self.task.logits)
         return self.objective(student, None, batch, weights, temperature).means
+
+    def _build(self) -> PreTrainedModel:
+        """Load the model, or build it with random weights."""
+        if self.model_source is None:
+            model = self.task.build_model(self._config())
+            return initialise_mimetic(model) if self.init == MIMETIC else model
+        model, missing = load_model(self.task, self.model_source, "model")
+        if missing:
+            rank_zero_info("%s starts at random, since %s lacks it", ", ".join(missing), self.model_source)
+        return model
 
     def _bind(self, config: PreTrainedConfig) -> None:
         """Settle the learned parts of the losses, once."""

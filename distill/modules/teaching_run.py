@@ -15,16 +15,26 @@ from distill.teaching.teachers import TeachingRun
 CACHE_FOLDER = "~/.cache/distill"
 
 
-def teaching_run(trainer: L.Trainer, active: ActiveStage) -> TeachingRun:
+def teaching_run(trainer: L.Trainer, active: ActiveStage, task: str | None = None) -> TeachingRun:
     """Describe a fit to its teachers, before the first step of a stage.
 
     A store is worth building if the stage passes over the training data at least once, so not in a trial of some
     batches; a ``fast_dev_run`` writes no file. Windows can be stored if the data set of the training dataloader has a
     ``fingerprint``.
+
+    Args:
+        trainer: Runs the fit.
+        active: The stage.
+        task: The task whose teachers they are, in a run of several.
     """
-    dataset = getattr(trainer.train_dataloader, "dataset", None)
-    windows = dataset if hasattr(dataset, "fingerprint") else None
+    loader = trainer.train_dataloader
+    dataset, epoch = getattr(loader, "dataset", None), len(loader)
     batches = active.num_steps * trainer.accumulate_grad_batches
+    if task is not None:
+        sampler = loader.loaders[None].sampler
+        dataset, epoch = loader.dataset.parts[task], sampler.sizes[task]
+        batches = sampler.num_batches(active.index, task)
+    windows = dataset if hasattr(dataset, "fingerprint") else None
     strategy = trainer.strategy
     return TeachingRun(
         windows=windows,
@@ -37,6 +47,6 @@ def teaching_run(trainer: L.Trainer, active: ActiveStage) -> TeachingRun:
             token=f"{strategy.broadcast(uuid.uuid4().hex)}-{trainer.node_rank}",
             agree=strategy.reduce_boolean_decision,
         ),
-        may_build=windows is not None and not trainer.fast_dev_run and batches >= len(trainer.train_dataloader),
+        may_build=windows is not None and not trainer.fast_dev_run and batches >= epoch,
         show_progress=trainer.is_global_zero and trainer.progress_bar_callback is not None,
     )

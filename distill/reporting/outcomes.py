@@ -8,8 +8,8 @@ from typing import Any
 
 from distill.tasks.base import EvaluationResult
 
-#: The score of an item that says whether it was answered right: 100 or 0.
-_RIGHT = "exact_match"
+#: The scores of an item that say whether it was answered right, 100 or 0; the first that the items have counts.
+_RIGHT = ("exact_match", "accuracy")
 
 Outcomes = Mapping[str, Mapping[str, float]]
 
@@ -51,8 +51,9 @@ def count_agreement(student: Outcomes, teacher: Outcomes) -> dict[str, int] | No
     Returns:
         The four counts, or ``None`` if no item of both says whether it is right.
     """
-    common = [item_id for item_id in student if item_id in teacher and _RIGHT in student[item_id]]
-    if not common:
+    common = [item_id for item_id in student if item_id in teacher]
+    right = next((name for name in _RIGHT if common and name in student[common[0]]), None)
+    if right is None:
         return None
     names = {
         (True, True): "both",
@@ -62,7 +63,7 @@ def count_agreement(student: Outcomes, teacher: Outcomes) -> dict[str, int] | No
     }
     counts = dict.fromkeys(names.values(), 0)
     for item_id in common:
-        counts[names[student[item_id][_RIGHT] == 100, teacher[item_id][_RIGHT] == 100]] += 1
+        counts[names[student[item_id][right] == 100, teacher[item_id][right] == 100]] += 1
     return counts
 
 

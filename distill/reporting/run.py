@@ -6,12 +6,13 @@ import csv
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from distill.reporting.charts.frame import Span
+from distill.reporting.multitask import task_report
 from distill.types import UserError
 
 #: Name to (step, value), by rising step.
@@ -44,6 +45,7 @@ class Run:
         export: ``export.json`` of the exported student; empty where none was exported.
         similarity: ``layer_similarity.json``; empty where the layer map was not found by similarity.
         config: Text of ``config.yaml``; empty where it is missing.
+        folder: The run's folder, in which each of several tasks has its own.
     """
 
     name: str
@@ -55,6 +57,31 @@ class Run:
     export: Mapping[str, Any] = field(default_factory=dict)
     similarity: Mapping[str, Any] = field(default_factory=dict)
     config: str = ""
+    folder: Path = Path()
+
+    @property
+    def tasks(self) -> dict[str, Run]:
+        """Each task of a run of several, as if it were the only one; nothing where there is one."""
+        return {name: self._task(name) for name in self.report.get("tasks") or {}}
+
+    @property
+    def whole(self) -> Run:
+        """A run of several tasks without what is theirs alone, but for their data."""
+        curves = {name: points for name, points in self.curves.items() if name.partition("/")[0] not in self.tasks}
+        data = {name: part.report.get("data") for name, part in self.tasks.items()}
+        return replace(self, report={**self.report, "data": data}, curves=curves)
+
+    def _task(self, name: str) -> Run:
+        prefix = f"{name}/"
+        own = {key.removeprefix(prefix): points for key, points in self.curves.items() if key.startswith(prefix)}
+        return Run(
+            name=name,
+            report=task_report(self.report, name),
+            curves=own,
+            latency=(self.latency.get("tasks") or {}).get(name) or {},
+            samples=_read_json(self.folder / "tasks" / name / "samples.json", list),
+            outcomes=_read_outcomes(self.folder / "tasks" / name),
+        )
 
     @property
     def headline(self) -> Sequence[Mapping[str, Any]]:
@@ -102,7 +129,6 @@ def read_run(folder: Path) -> Run:
     """
     if not (folder / "report.json").is_file() and not (folder / "metrics.csv").is_file():
         raise UserError(f"{folder}: there is neither report.json nor metrics.csv; name the folder of a run")
-    outcomes = _read_json_lines(folder / "outcomes.jsonl")
     config = folder / "config.yaml"
     return Run(
         name="/".join(folder.resolve().parts[-2:]),
@@ -110,11 +136,16 @@ def read_run(folder: Path) -> Run:
         curves=read_curves(folder / "metrics.csv"),
         latency=_read_json(folder / "latency.json", dict),
         samples=_read_json(folder / "samples.json", list),
-        outcomes={row["id"]: row for row in outcomes},
+        outcomes=_read_outcomes(folder),
         export=_read_json(folder / EXPORT_REPORT, dict),
         similarity=_read_json(folder / SIMILARITY, dict),
         config=config.read_text(encoding="utf-8") if config.is_file() else "",
+        folder=folder,
     )
+
+
+def _read_outcomes(folder: Path) -> dict[str, dict[str, Any]]:
+    return {row["id"]: row for row in _read_json_lines(folder / "outcomes.jsonl")}
 
 
 def _read_json(path: Path, kind: type[Any]) -> Any:

@@ -7,14 +7,14 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from itertools import chain, islice, zip_longest
 
-from distill.types import Example
+from distill.tasks.base import Shown
 
 #: Names of the columns of :func:`sample_rows`.
 COLUMNS = ("question_id", "question", "context", "reference", "student", "teacher")
 
 
 def sample_rows(
-    examples: Sequence[Example],
+    examples: Sequence[Shown],
     student: Mapping[str, str],
     teacher: Mapping[str, str] | None,
     num_samples: int,
@@ -23,25 +23,23 @@ def sample_rows(
     """Return up to ``num_samples`` rows of question, context, reference and both models' answers.
 
     Examples fall into groups by whether the student matches a reference, whether the teacher does, and whether the
-    two say the same; the groups take turns. Inside a group the order is that of a checksum of the question id: the
+    two say the same; the groups take turns. Inside a group the order is that of a checksum of the item id: the
     same in every run, and not the order of the file.
 
     Args:
         examples: The examples; those without a prediction of the student are passed over.
-        student: Question id to the student's answer.
-        teacher: Question id to the teacher's answer; without a teacher its column is absent.
+        student: Item id to the student's answer.
+        teacher: Item id to the teacher's answer; without a teacher its column is absent.
         num_samples: Rows at most.
         num_context_chars: Characters of context to show, around the reference or else the student's answer.
     """
-    groups: dict[tuple[bool, bool, bool], list[Example]] = defaultdict(list)
-    for example in sorted(
-        examples, key=lambda example: (zlib.crc32(example.question_id.encode()), example.question_id)
-    ):
-        if example.question_id not in student:
+    groups: dict[tuple[bool, bool, bool], list[Shown]] = defaultdict(list)
+    for example in sorted(examples, key=_shuffled_order):
+        if example.item_id not in student:
             continue
-        mine = student[example.question_id]
-        other = (teacher or {}).get(example.question_id, "")
-        accepted = {answer.text for answer in example.answers} or {""}
+        mine = student[example.item_id]
+        other = (teacher or {}).get(example.item_id, "")
+        accepted = set(example.references) or {""}
         groups[mine in accepted, other in accepted, mine == other].append(example)
     turns = chain.from_iterable(zip_longest(*(groups[key] for key in sorted(groups))))
     chosen = islice((example for example in turns if example is not None), num_samples)
@@ -61,21 +59,21 @@ def excerpt(context: str, start_char: int, num_chars: int) -> str:
     return f"{'…' if start > 0 else ''}{text}{'…' if end < len(context) else ''}"
 
 
-def _shuffled_order(example: Example) -> tuple[int, str]:
-    return zlib.crc32(example.question_id.encode()), example.question_id
+def _shuffled_order(example: Shown) -> tuple[int, str]:
+    return zlib.crc32(example.item_id.encode()), example.item_id
 
 
 def _row(
-    example: Example, student: Mapping[str, str], teacher: Mapping[str, str] | None, num_context_chars: int
+    example: Shown, student: Mapping[str, str], teacher: Mapping[str, str] | None, num_context_chars: int
 ) -> dict[str, str]:
-    answer = student[example.question_id]
+    answer = student[example.item_id]
     found = example.context.find(answer) if answer else 0
-    start_char = example.answers[0].start_char if example.answers else max(found, 0)
+    start_char = example.start_char if example.start_char is not None else max(found, 0)
     row = {
-        "question_id": example.question_id,
+        "question_id": example.item_id,
         "question": example.question,
         "context": excerpt(example.context, start_char, num_context_chars),
-        "reference": " | ".join(dict.fromkeys(answer.text for answer in example.answers)),
+        "reference": " | ".join(example.references),
         "student": answer,
     }
-    return row if teacher is None else {**row, "teacher": teacher.get(example.question_id, "")}
+    return row if teacher is None else {**row, "teacher": teacher.get(example.item_id, "")}

@@ -50,6 +50,25 @@ class EvaluationResult:
     breakdowns: Mapping[str, Mapping[str, Sequence[str]]] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class Shown:
+    """An example as people read it, among the samples of a run.
+
+    Attributes:
+        item_id: Its identifier, as in the predictions.
+        question: What is asked, or what to call it where nothing is.
+        context: The text that it is asked of.
+        references: The accepted predictions; none stands for the empty one.
+        start_char: Where in the context to look; None where any place is as good.
+    """
+
+    item_id: str
+    question: str
+    context: str
+    references: tuple[str, ...] = ()
+    start_char: int | None = None
+
+
 class Evaluation(ABC):
     """Accumulates one pass of one model over an evaluation set."""
 
@@ -111,6 +130,20 @@ class Task(ABC):
     @abstractmethod
     def targets(self, batch: Batch) -> Tensor:
         """Return the right class of every row, (N,) int64."""
+
+    def show(self, example: Any) -> Shown:
+        """Return how an example is shown beside its predictions; needed where evaluations have predictions."""
+        raise NotImplementedError(f"{self.name} has no predictions to show")
+
+    def guess(self, batch: Batch, target: int, num_classes: int) -> Tensor | None:
+        """Return logits of always choosing one class, in the form of :meth:`logits`; None where that is no baseline.
+
+        Args:
+            batch: The batch to guess for.
+            target: The class, as :meth:`targets` counts them.
+            num_classes: Classes of the head.
+        """
+        return None
 
     @abstractmethod
     def evaluation(self, examples: Sequence[Any], partial: bool = False) -> Evaluation:

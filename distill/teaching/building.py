@@ -119,7 +119,7 @@ def _create(teacher: ModelSource, windows: StorableWindows, partial: Path, dtype
     batch = windows[[int(windows.lengths.argmin())]].to(device)
     logits = teacher.record(batch, LOGITS_ALONE).logits
     assert logits is not None
-    if logits.shape[:2] != batch.attention_mask.shape:
+    if logits.ndim < 3 or logits.shape[:2] != batch.attention_mask.shape:
         raise CannotStoreError("the task's logits are not one row a token")
     create_store(partial, int(windows.lengths.sum()), tuple(logits.shape[2:]), dtype)
 

@@ -111,6 +111,7 @@ class Teachers:
         self._models = [ModelSource(model, task) for model in models]
         self._weights = list(weights)
         self._cache = cache
+        self._running: list[ModelSource] = []
         self._stored: dict[int, StoredSource] = {}
         self._cannot_store = cache is None
 
@@ -135,9 +136,20 @@ class Teachers:
         for index, share in enumerate(shares):
             if share == LOGITS_ALONE and index not in self._stored and not self._cannot_store:
                 self._store(index, run)
-        for index, teacher in enumerate(self._models):
-            is_run = index < len(shares) and self._source(index, shares[index]) is teacher
-            teacher.model.to(run.device if is_run else torch.device("cpu"))
+        self._running = [
+            teacher
+            for teacher, share in zip(self._models, shares, strict=False)
+            if self._source(self._models.index(teacher), share) is teacher
+        ]
+        for teacher in self._models:
+            if teacher not in self._running:
+                teacher.model.to(torch.device("cpu"))
+        self.place(run.device)
+
+    def place(self, device: torch.device) -> None:
+        """Move the models that have to run to a device."""
+        for teacher in self._running:
+            teacher.model.to(device)
 
     def record(self, batch: Batch, plan: RecordingPlan) -> Recording:
         """Return what the plan names of the teachers, on the batch's device and without gradients."""

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from distill.answering.answerer import QuestionAnswerer
-from distill.data.windows import WindowDataset
+from distill.data.windows import WindowDataset, WindowPadder
 from distill.tasks.question_answering.reading import read_examples
 from distill.tasks.question_answering.windows import build_windows
 from distill.types import Example
@@ -44,7 +44,9 @@ def make_evaluation(tokenizer):
     def evaluate(model, examples, settings, task) -> list[str]:
         lengths = settings.max_length, settings.doc_stride, settings.max_question_length
         table = datasets.Dataset.from_dict(build_windows(examples, tokenizer, *lengths))
-        windows = WindowDataset(table, examples, tokenizer, settings.max_length, True, "none")
+        windows = WindowDataset(
+            table, examples, WindowPadder(tokenizer, settings.max_length), settings.max_length, True, "none"
+        )
         evaluation = task.evaluation(examples)
         with torch.no_grad():
             for window_id in range(len(windows)):

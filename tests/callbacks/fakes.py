@@ -44,6 +44,7 @@ class FakeModule(L.LightningModule):
 
     def __init__(self, with_teacher: bool = True) -> None:
         super().__init__()
+        self.name = None
         self.task = QuestionAnswering()
         self.student = tiny_bert(1)
         self.teacher = tiny_bert(3).eval().requires_grad_(False) if with_teacher else None
@@ -53,6 +54,21 @@ class FakeModule(L.LightningModule):
         self.evaluated: list[str] = []
         with torch.no_grad():
             self.student.qa_outputs.bias.zero_()
+
+    @property
+    def members(self):
+        return {None: self}
+
+    @property
+    def main_score(self):
+        return self.task.main_score
+
+    @property
+    def headline(self):
+        return self.task.headline
+
+    def mean_score(self, results):
+        return results[None].scores["f1"]
 
     def evaluate(self, model, dataloader) -> EvaluationResult:
         self.evaluated.append("student" if model is self.student else "teacher")

@@ -5,20 +5,20 @@ from __future__ import annotations
 import pytest
 
 from distill.reporting.samples import COLUMNS, excerpt, sample_rows
-from distill.types import Answer, Example
+from distill.tasks.base import Shown
 
 CONTEXT = "Lucía nació en Cádiz. " * 20
 
 
 def example(number, answers=("Cádiz",)):
-    found = tuple(Answer(text, CONTEXT.index(text)) for text in answers)
-    return Example(f"q{number}", f"¿Pregunta {number}?", CONTEXT, found)
+    start_char = CONTEXT.index(answers[0]) if answers else None
+    return Shown(f"q{number}", f"¿Pregunta {number}?", CONTEXT, answers, start_char)
 
 
 EXAMPLES = [example(number) for number in range(100)]
 #: 97 right answers of both, and three kinds of failure that a plain sample would miss.
-TEACHER = {item.question_id: "Cádiz" for item in EXAMPLES} | {"q1": "Lucía", "q3": "nació"}
-STUDENT = {item.question_id: "Cádiz" for item in EXAMPLES} | {"q1": "Lucía", "q2": "en"}
+TEACHER = {item.item_id: "Cádiz" for item in EXAMPLES} | {"q1": "Lucía", "q3": "nació"}
+STUDENT = {item.item_id: "Cádiz" for item in EXAMPLES} | {"q1": "Lucía", "q2": "en"}
 
 
 def test_rare_disagreements_are_shown():

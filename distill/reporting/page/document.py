@@ -9,7 +9,7 @@ from distill.files import write_text
 from distill.reporting.charts.markup import Element, element, to_markup
 from distill.reporting.page.curves import loss_figures, score_figures
 from distill.reporting.page.errors import agreement_figure, breakdown_figures, examples, examples_title
-from distill.reporting.page.facts import comparison, origin, tiles
+from distill.reporting.page.facts import comparison, origin, tasks_comparison, tiles
 from distill.reporting.page.html import grid, section
 from distill.reporting.page.layers import similarity_figure
 from distill.reporting.page.speed import format_table, latency_figures, pareto_figure
@@ -35,6 +35,8 @@ def write_page(folder: Path) -> Path:
 
 def run_page(run: Run) -> Element:
     """Return the page of a run; what it lacks is left out, and the page says what that is."""
+    if run.report.get("tasks"):
+        return _tasks_page(run)
     parts = {
         "figures of the models": section(
             "Result", tiles(run), grid([comparison(run), pareto_figure(run), format_table(run)], "figures")
@@ -54,6 +56,32 @@ def run_page(run: Run) -> Element:
         element("header", element("h1", run.name), element("p", _status(run), class_="note")),
         *parts.values(),
         element("footer", f"Not in this run: {', '.join(missing)}.") if missing else None,
+    )
+
+
+def _tasks_page(run: Run) -> Element:
+    """Return the page of a run of several tasks: what they share, then the sections of each."""
+    whole = run.whole
+    tasks = [
+        element(
+            "article",
+            element("h2", f"Task: {name}"),
+            section("Result", tiles(part), grid([comparison(part), pareto_figure(part)], "figures")),
+            section("Latency", grid(latency_figures(part), "figures")),
+            section("Scores over time", grid(score_figures(part), "figures")),
+            section("Training", grid(loss_figures(part), "figures")),
+            section("Errors", grid([*breakdown_figures(part), agreement_figure(part)], "figures")),
+            section(examples_title(part), grid(examples(part), "cards")),
+        )
+        for name, part in run.tasks.items()
+    ]
+    return element(
+        "main",
+        element("header", element("h1", run.name), element("p", _status(run), class_="note")),
+        section("Result", tasks_comparison(run)),
+        section("All tasks over time", grid([*score_figures(whole), *loss_figures(whole)], "figures")),
+        *tasks,
+        section("How it was made", *origin(whole)),
     )
 
 

@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from rich.table import Table
+
 from distill.reporting.charts.markup import Element, element
 from distill.reporting.comparison import comparison_table
+from distill.reporting.multitask import tasks_table
 from distill.reporting.page.html import details, facts, table
 from distill.reporting.run import Run
 
@@ -47,7 +50,15 @@ def comparison(run: Run) -> Element | None:
     """Return the table that the run printed: teacher, student and their ratio."""
     if not run.report.get("student"):
         return None
-    printed = comparison_table({"headline": run.headline, **run.report})
+    return _as_printed(comparison_table({"headline": run.headline, **run.report}))
+
+
+def tasks_comparison(run: Run) -> Element:
+    """Return the table that a run of several tasks printed: majority, teacher, student and ratio."""
+    return _as_printed(tasks_table(run.report))
+
+
+def _as_printed(printed: Table) -> Element:
     rows = zip(*(column.cells for column in printed.columns), strict=True)
     header = [str(column.header) for column in printed.columns]
     return table(header, [[str(cell) for cell in row] for row in rows], class_="comparison")

@@ -11,7 +11,7 @@ from torch import Tensor
 from transformers import AutoModelForQuestionAnswering, PreTrainedModel
 
 from distill.metrics.normalize import LANGUAGES
-from distill.tasks.base import MASKED_LOGIT, Score, Task
+from distill.tasks.base import MASKED_LOGIT, Score, Shown, Task
 from distill.tasks.question_answering.evaluation import QuestionAnsweringEvaluation
 from distill.types import Batch, Example, UserError
 
@@ -88,6 +88,18 @@ class QuestionAnswering(Task):
     def targets(self, batch: Batch) -> Tensor:
         """Return the right position of every row, (2B,) int64, in the order of :meth:`rows`."""
         return torch.stack((batch.labels["start_positions"], batch.labels["end_positions"]), dim=1).reshape(-1)
+
+    def show(self, example: Example) -> Shown:
+        """Return the question with its context, around the first reference."""
+        references = tuple(dict.fromkeys(answer.text for answer in example.answers))
+        start_char = example.answers[0].start_char if example.answers else None
+        return Shown(example.question_id, example.question, example.context, references, start_char)
+
+    def guess(self, batch: Batch, target: int, num_classes: int) -> Tensor:
+        """Return scores by which no question has an answer, whatever position is the most frequent one: (B, S, 2)."""
+        logits = torch.zeros(*batch.attention_mask.shape, 2)
+        logits[:, 0] = 1.0
+        return logits
 
     def evaluation(self, examples: Sequence[Example], partial: bool = False) -> QuestionAnsweringEvaluation:
         """Start an evaluation over the questions."""

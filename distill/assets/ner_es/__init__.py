@@ -1,0 +1,1 @@
+"""The embedded Spanish set of named entities: what it is made of, and how."""

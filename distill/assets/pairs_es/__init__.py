@@ -1,0 +1,1 @@
+"""The embedded Spanish set of paraphrase pairs: what it is made of, and how."""

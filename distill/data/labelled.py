@@ -1,0 +1,221 @@
+"""The data module for tasks with a fixed list of labels: tagged words, classified texts and pairs of texts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from lightning.pytorch.utilities import rank_zero_info
+from torch.utils.data import DataLoader
+from transformers import PreTrainedTokenizerBase
+
+from distill.data.base import SPLITS, TaskDataModule
+from distill.data.sampling import EvaluationSampler, TrainingSampler, evaluation_batches
+from distill.data.windows import RowPadder, WindowDataset, cached_windows, fingerprint
+from distill.models.loading import EMBEDDED
+from distill.tasks.base import Task
+from distill.tasks.labelled import LabelledTask
+from distill.types import Batch, UserError
+
+#: Which hub split serves a part that no files were named for, unless ``hub_splits`` says otherwise.
+HUB_SPLITS = {"train": "train", "validation": "validation", "test": "test"}
+
+#: Tokens of a window at least: special ones, and a few of the text.
+_LEAST_LENGTH = 8
+
+
+class LabelledDataModule(TaskDataModule):
+    """Tagged sentences, classified texts or pairs, as padded batches of windows of similar length.
+
+    Each part comes from its files where files are named, else from ``dataset``: ``embedded`` is the small Spanish set
+    that the package carries for the task (its dev part serves validation and test), any other name is a hub data set.
+    What the task reads and cuts is kept under ``cache_dir``, keyed by the texts, the tokenizer and the settings.
+
+    Args:
+        task: What is predicted; linked to the model, so never set by hand.
+        tokenizer: Folder or hub name whose tokenizer cuts the text; linked to the model, so never set by hand.
+        dataset: ``embedded``, a hub name, or nothing when files are named for every part in use.
+        dataset_config: Configuration of the hub data set.
+        hub_splits: Part to split of the hub data set, where they are not called ``train``, ``validation``, ``test``.
+        train_files: Files in a form that the task reads, or folders of them.
+        validation_files: The same, for choosing the best checkpoint.
+        test_files: The same, for the ``test`` command; the validation part when neither these nor a hub set are named.
+        predict_files: The same, for the ``predict`` command; labels are not needed.
+        max_length: Tokens of a window at most, special tokens included.
+        batch_size: Windows in a training batch, per process.
+        eval_batch_size: Windows in an evaluation batch, per process.
+        seed: Decides the order of training batches.
+        num_workers: Processes that prepare batches; 0 stays in the main one.
+        cache_dir: Where tokenised windows are kept.
+
+    Raises:
+        UserError: If there is no task with labels, or a number is out of range.
+    """
+
+    def __init__(
+        self,
+        task: LabelledTask | None = None,
+        tokenizer: str = EMBEDDED,
+        dataset: str | None = EMBEDDED,
+        dataset_config: str | None = None,
+        hub_splits: dict[str, str] | None = None,
+        train_files: list[str] | None = None,
+        validation_files: list[str] | None = None,
+        test_files: list[str] | None = None,
+        predict_files: list[str] | None = None,
+        max_length: int = 128,
+        batch_size: int = 32,
+        eval_batch_size: int = 64,
+        seed: int = 0,
+        num_workers: int = 0,
+        cache_dir: str = "~/.cache/distill",
+    ) -> None:
+        super().__init__(tokenizer, batch_size, eval_batch_size, seed, num_workers, cache_dir)
+        if max_length < _LEAST_LENGTH:
+            raise UserError(f"data.max_length must be at least {_LEAST_LENGTH}, not {max_length}")
+        if train_files and not validation_files and dataset == EMBEDDED:
+            raise UserError(
+                "data.train_files without data.validation_files would be scored on the embedded set; name both"
+            )
+        self._task = task
+        self.dataset = dataset
+        self.dataset_config = dataset_config
+        self.hub_splits = {**HUB_SPLITS, **(hub_splits or {})}
+        self.files = dict(zip(SPLITS, (train_files, validation_files, test_files, predict_files), strict=True))
+        self.max_length = max_length
+        self._windows: dict[str, WindowDataset] = {}
+        self._counts: dict[str, dict[str, int]] = {}
+
+    @property
+    def task(self) -> LabelledTask:
+        """What is predicted, by which the data is read and cut.
+
+        Raises:
+            UserError: If there is no task with labels.
+        """
+        if self._task is None:
+            raise UserError("data: name the task, such as distill.TokenClassification, with model.init_args.task")
+        return self._task
+
+    def take_tasks(self, tasks: Mapping[str | None, Task]) -> None:
+        """Read and cut by the model's task, unless there is one already."""
+        if self._task is None and isinstance(task := tasks[None], LabelledTask):
+            self._task = task
+
+    def check(self) -> None:
+        """Check that there is a task, and that the tokenizer gives offsets, which loading it does."""
+        assert self.task is not None
+        assert self.tokenizer.is_fast
+
+    def _passes(self) -> DataLoader[Batch]:
+        """Return shuffled batches of windows of similar length."""
+        windows = self._windows["train"]
+        return self._loader(windows, TrainingSampler(windows.lengths, self.batch_size, self.seed, *self._rank()))
+
+    def val_dataloader(self) -> DataLoader[Batch]:
+        """Return this process's share of the validation part."""
+        return self._evaluation_loader("validation")
+
+    def test_dataloader(self) -> DataLoader[Batch]:
+        """Return this process's share of the test part."""
+        return self._evaluation_loader("test")
+
+    def predict_dataloader(self) -> DataLoader[Batch]:
+        """Return this process's share of the predict part."""
+        return self._evaluation_loader("predict")
+
+    def summary(self) -> dict[str, Any]:
+        """Return what was read and cut, in plain numbers, for the report."""
+        return {
+            "max_length": self.max_length,
+            "labels": list(self.task.labels),
+            **{
+                split: {
+                    "source": self._source(split),
+                    "examples": len(windows.examples),
+                    "windows": len(windows),
+                    "tokens": int(windows.lengths.sum()),
+                    **self._counts[split],
+                }
+                for split, windows in self._windows.items()
+            },
+        }
+
+    def _source(self, split: str) -> str:
+        files = self.files[split] or (self.files["validation"] if split == "test" else None)
+        return ", ".join(Path(file).name for file in files) if files else str(self.dataset)
+
+    def _load(self, split: str) -> None:
+        if split in self._windows:
+            return
+        examples, counts = self._read(split)
+        settings = {"task": self.task.name, "labels": self.task.labels, "max_length": self.max_length}
+        key = fingerprint(examples, self.tokenizer, settings, key=repr)
+        build = partial(_columns, task=self.task, tokenizer=self.tokenizer, max_length=self.max_length)
+        table = cached_windows(build, examples, self.cache_dir / f"windows-{key}", self.num_workers)
+        collate = LabelledCollate(self.task, RowPadder(self.tokenizer, self.max_length))
+        self._windows[split] = WindowDataset(
+            table, examples, collate, self.max_length, with_windows=split != "train", fingerprint=key
+        )
+        cut = int(np.asarray(table["is_cut"], dtype=bool).sum())
+        self._counts[split] = {**counts, "examples_cut": cut}
+        rank_zero_info("%s: %s", split, self._source(split))
+        rank_zero_info("%s: %s", split, ", ".join(f"{number:,} {_words(name)}" for name, number in counts.items()))
+        if cut:
+            rank_zero_info("%s: cut %d examples to %d tokens", split, cut, self.max_length)
+        rank_zero_info("%s: %d examples in %d windows", split, len(examples), len(table))
+
+    def _read(self, split: str) -> tuple[list[Any], dict[str, int]]:
+        files = self.files[split]
+        if files:
+            return self.task.read(files, require_labels=split != "predict")
+        if split == "predict":
+            raise UserError("predict: nothing to label; name files with --data.predict_files")
+        if split == "test" and self.files["validation"]:
+            return self.task.read(self.files["validation"])
+        if self.dataset == EMBEDDED:
+            return self.task.read([self.task.embedded("train" if split == "train" else "dev")])
+        if self.dataset is None:
+            raise UserError(f"no data for {split}: name files with --data.{split}_files or a --data.dataset")
+        return self.task.read_hub(self.dataset, self.dataset_config, self.hub_splits[split])
+
+    def _evaluation_loader(self, split: str) -> DataLoader[Batch]:
+        windows = self._windows[split]
+        batches = evaluation_batches(windows.lengths, self.eval_batch_size, *self._rank())
+        return self._loader(windows, EvaluationSampler(batches))
+
+
+class LabelledCollate:
+    """Makes batches of the rows of a task's columns.
+
+    Args:
+        task: Says what labels and windows are.
+        padder: Pads.
+    """
+
+    def __init__(self, task: LabelledTask, padder: RowPadder) -> None:
+        self.task = task
+        self.padder = padder
+
+    def __call__(
+        self, rows: Mapping[str, Sequence[Any]], window_ids: Sequence[int], examples: Sequence[Any] | None
+    ) -> Batch:
+        """Return one batch; ``examples`` are all of them, None for a batch without windows."""
+        labels = self.task.batch_labels(rows, partial(self.padder.pad, rows))
+        own = [] if examples is None else [examples[int(index)] for index in rows["example_index"]]
+        windows = [] if examples is None else self.task.windows(rows, own)
+        return Batch(self.padder.inputs(rows), labels, torch.as_tensor(window_ids), windows)
+
+
+def _columns(
+    examples: Sequence[Any], first_index: int, task: LabelledTask, tokenizer: PreTrainedTokenizerBase, max_length: int
+) -> dict[str, list[Any]]:
+    return task.columns(examples, tokenizer, max_length, first_index)
+
+
+def _words(name: str) -> str:
+    return name.replace("_", " ")

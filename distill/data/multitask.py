@@ -1,0 +1,110 @@
+"""Data of several tasks in one run: every batch is of one of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch.utils.data import DataLoader
+
+from distill.data.base import TaskDataModule
+from distill.data.mixing import MixedDataset, MixedSampler, Sampling, check_sampling
+from distill.models.loading import EMBEDDED
+from distill.tasks.base import Task
+from distill.types import Batch, UserError
+
+
+class MultiTaskDataModule(TaskDataModule):
+    """The data of several tasks, each read by its own data module, in training batches of one task each.
+
+    Which batch is of which task is a function of seed, stage and position alone. An epoch has as many batches as a pass
+    over every task; ``sampling`` decides how many of them are each task's. Evaluation goes through the tasks one after
+    the other, under their names.
+
+    Args:
+        tasks: Name to the data of a task, the names being those of the module's tasks.
+        sampling: ``proportional`` to the tasks' batches; ``uniform``; or a temperature T, which takes sizes to the
+            power 1 / T: by size at 1, ever more alike above.
+        tokenizer: Folder or hub name whose tokenizer cuts everything; linked to the model, so never set by hand.
+        seed: Decides the order of all training batches.
+        num_workers: Processes that prepare training batches; 0 stays in the main one.
+
+    Raises:
+        UserError: If there is no task, or ``sampling`` is out of range.
+    """
+
+    def __init__(
+        self,
+        tasks: dict[str, TaskDataModule],
+        sampling: Sampling = "proportional",
+        tokenizer: str = EMBEDDED,
+        seed: int = 0,
+        num_workers: int = 0,
+    ) -> None:
+        if not tasks:
+            raise UserError("data.tasks: name at least one task and its data")
+        check_sampling(sampling)
+        first = next(iter(tasks.values()))
+        super().__init__(tokenizer, first.batch_size, first.eval_batch_size, seed, num_workers, str(first.cache_dir))
+        self.tasks = tasks
+        self.sampling: Sampling = sampling
+        for part in tasks.values():
+            part.tokenizer_source = tokenizer
+            part.seed = seed
+        self.max_length = max(part.max_length for part in tasks.values())
+
+    @property
+    def parts(self) -> Mapping[str | None, TaskDataModule]:
+        """The data of each task by its name."""
+        return dict(self.tasks.items())
+
+    def take_tasks(self, tasks: Mapping[str | None, Task]) -> None:
+        """Tell each part its task."""
+        for name, part in self.tasks.items():
+            if name in tasks:
+                part.take_tasks({None: tasks[name]})
+
+    def check(self) -> None:
+        """Check the data of every task against the tokenizer."""
+        for name, part in self.tasks.items():
+            try:
+                part.check()
+            except UserError as error:
+                raise UserError(f"data.tasks.{name}: {error}") from error
+
+    def setup(self, stage: str) -> None:
+        """Open what ``stage`` needs of every task."""
+        for part in self.tasks.values():
+            part.trainer = self.trainer
+        super().setup(stage)
+
+    def val_dataloader(self) -> dict[str, DataLoader[Batch]]:
+        """Return each task's."""
+        return {name: part.val_dataloader() for name, part in self.tasks.items()}
+
+    def test_dataloader(self) -> dict[str, DataLoader[Batch]]:
+        """Return each task's."""
+        return {name: part.test_dataloader() for name, part in self.tasks.items()}
+
+    def predict_dataloader(self) -> dict[str, DataLoader[Batch]]:
+        """Return each task's."""
+        return {name: part.predict_dataloader() for name, part in self.tasks.items()}
+
+    def summary(self) -> dict[str, Any]:
+        """Return how tasks are sampled, and under ``tasks`` the summary of each one's data."""
+        return {
+            "sampling": self.sampling,
+            "tasks": {name: part.summary() for name, part in self.tasks.items()},
+        }
+
+    def _passes(self) -> DataLoader[Batch]:
+        loaders = {name: part._passes() for name, part in self.tasks.items()}
+        for name, loader in loaders.items():
+            if not len(loader):
+                raise UserError(f"data.tasks.{name}: there is not one batch to train on; give it more data")
+        sampler = MixedSampler({name: loader.sampler for name, loader in loaders.items()}, self.sampling, self.seed)
+        return self._loader(MixedDataset({name: loader.dataset for name, loader in loaders.items()}), sampler)
+
+    def _load(self, split: str) -> None:
+        for part in self.tasks.values():
+            part._load(split)

@@ -1,0 +1,62 @@
+"""Scoring everything that a task is compared by: its student, its teacher, and the blind guess."""
+
+from __future__ import annotations
+
+from itertools import islice
+from typing import NamedTuple
+
+import torch
+from torch.utils.data import DataLoader
+
+from distill.modules.base import TaskModule
+from distill.tasks.base import EvaluationResult
+from distill.types import Batch
+
+#: Training batches in which classes are counted, at most.
+_COUNTED_BATCHES = 500
+
+
+class TaskEvaluations(NamedTuple):
+    """What the models of a task scored.
+
+    Attributes:
+        student: The student.
+        teacher: The teacher, where there is one.
+        majority: Always the most frequent class of the training data, where that was asked for and means something.
+    """
+
+    student: EvaluationResult
+    teacher: EvaluationResult | None = None
+    majority: EvaluationResult | None = None
+
+
+def evaluate_all(module: TaskModule, dataloader: DataLoader[Batch], with_majority: bool = False) -> TaskEvaluations:
+    """Score a task's models over an evaluation set, on every process together."""
+    student = module.evaluate(module.student, dataloader)
+    teacher = module.evaluate(module.teacher, dataloader) if module.teacher is not None else None
+    return TaskEvaluations(student, teacher, _majority(module, dataloader) if with_majority else None)
+
+
+def _majority(module: TaskModule, dataloader: DataLoader[Batch]) -> EvaluationResult | None:
+    """Score the most frequent class of the first training batches; None where the task has no such guess."""
+    task, num_classes = module.task, module.student.config.num_labels
+    counted = islice(module.data.train_dataloader(), _COUNTED_BATCHES)
+    counts = torch.zeros(0, dtype=torch.int64)
+    for batch in counted:
+        if task.guess(batch, 0, num_classes) is None:
+            return None
+        counts = _add(counts, torch.bincount(task.targets(batch)))
+    target = int(counts.argmax()) if len(counts) else 0
+    evaluation = module.start_evaluation(dataloader)
+    for batch in islice(dataloader, 1 if module.trainer.fast_dev_run else None):
+        logits = task.guess(batch, target, num_classes)
+        assert logits is not None
+        evaluation.update(logits, batch)
+    return evaluation.compute()
+
+
+def _add(mine: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
+    total = torch.zeros(max(len(mine), len(other)), dtype=torch.int64)
+    total[: len(mine)] += mine
+    total[: len(other)] += other
+    return total

@@ -1,0 +1,164 @@
+"""Labelled texts and pairs from CSV, TSV, JSON lines and hub sets."""
+
+from __future__ import annotations
+
+import csv
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from distill.tasks.classification.examples import LabelledText
+from distill.tasks.rows import class_names, hub_source, json_rows, listed, load_rows, read_lines, shown, unknown_label
+from distill.types import UserError
+
+_FILE_SUFFIXES = (".tsv", ".csv", ".jsonl")
+
+
+@dataclass(frozen=True)
+class TextColumns:
+    """Where texts and labels stand: names of columns or keys.
+
+    Attributes:
+        text: The text, or the first of a pair.
+        pair: The second of a pair; None for single texts.
+        label: The label.
+        header: Names of the columns of files without a line that names them; their first line is then an example.
+    """
+
+    text: str = "sentence1"
+    pair: str | None = "sentence2"
+    label: str = "label"
+    header: tuple[str, ...] | None = None
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """The names of the one or two columns of text."""
+        return (self.text,) if self.pair is None else (self.text, self.pair)
+
+
+class TextReader:
+    """Reads labelled texts under one policy: what is wrong is an error that names file and line.
+
+    The name of a file decides its form: ``.tsv`` is parted by tabs with nothing quoted, ``.jsonl`` is JSON lines,
+    ``.csv`` parted by commas, with texts in double quotes where they need it. The first line of ``.tsv`` and ``.csv``
+    names the columns unless ``columns.header`` does. Labels may be texts or whole numbers.
+
+    Args:
+        labels: The labels that may occur.
+        columns: Where texts and labels stand.
+        require_labels: Whether texts must have a label; else none are read.
+    """
+
+    def __init__(self, labels: Sequence[str], columns: TextColumns, require_labels: bool = True) -> None:
+        self.labels = tuple(labels)
+        self.columns = columns
+        self.require_labels = require_labels
+        self.counts: Counter[str] = Counter()
+
+    def read(self, files: Sequence[str | Path]) -> list[LabelledText]:
+        """Return the examples of files, and folders of them, in order.
+
+        Raises:
+            UserError: If a file cannot be read, is malformed, holds an unknown label, or holds no example.
+        """
+        examples: list[LabelledText] = []
+        for path, name in listed(files, _FILE_SUFFIXES).items():
+            rows = json_rows(path) if path.suffix == ".jsonl" else self._table_rows(path)
+            found = [self._example(f"{path}: line {number}", f"{name}:{number}", row) for number, row in rows]
+            if not found:
+                raise UserError(f"{path}: no examples: is this the right file?")
+            self.counts["files"] += 1
+            examples += found
+        return examples
+
+    def read_hub(self, name: str, config: str | None, split: str) -> list[LabelledText]:
+        """Return the examples of a hub set.
+
+        Raises:
+            UserError: If it cannot be reached, lacks a column, or a row is wrong.
+        """
+        source = hub_source(name, config, split)
+        rows = load_rows(name, config, split)
+        self._check_columns(rows.column_names, source)
+        names = class_names(rows.features[self.columns.label]) if self.require_labels else None
+        self.counts["files"] += 1
+        return [
+            self._example(f"{source}: row {index}", f"{split}:{index}", _named(row, self.columns.label, names))
+            for index, row in enumerate(rows)
+        ]
+
+    def _table_rows(self, path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+        """Yield the line and the cells by name of every row of a file in columns; blank lines are passed over."""
+        lines = read_lines(path)
+        is_quoted = path.suffix == ".csv"
+        reader = csv.reader(
+            (line + "\n" for line in lines),
+            delimiter="," if is_quoted else "\t",
+            quoting=csv.QUOTE_MINIMAL if is_quoted else csv.QUOTE_NONE,
+            strict=True,
+        )
+        header = self.columns.header
+        if header is not None:
+            self._check_columns(header, f"{path}: columns.header")
+        last_line = 0
+        try:
+            for cells in reader:
+                number, last_line = last_line + 1, reader.line_num
+                if not any(cell.strip() for cell in cells) and len(cells) <= 1:
+                    continue
+                where = f"{path}: line {number}"
+                if header is None:
+                    header = tuple(cells)
+                    self._check_columns(header, where)
+                    continue
+                if len(cells) != len(header):
+                    raise UserError(
+                        f"{where}: {len(cells)} columns, the header has {len(header)}: is a separator missing or "
+                        "inside a text?"
+                    )
+                yield number, dict(zip(header, cells, strict=True))
+        except csv.Error as error:
+            raise UserError(f"{path}: line {reader.line_num}: malformed CSV: {error}") from None
+
+    def _check_columns(self, names: Sequence[str], where: str) -> None:
+        """Check that columns have the names that are looked for."""
+        needed = [*self.columns.texts, *([self.columns.label] if self.require_labels else [])]
+        missing = [name for name in needed if name not in names]
+        if missing:
+            found = ", ".join(shown(name) for name in names)
+            raise UserError(
+                f"{where}: no column {', '.join(map(repr, missing))}, it has {found}:"
+                " add a header, or name the columns in the task's columns (columns.header for a file without one)"
+            )
+
+    def _example(self, where: str, text_id: str, row: Mapping[str, Any]) -> LabelledText:
+        for name in self.columns.texts:
+            if name not in row:
+                raise UserError(f"{where}: no {name!r}; it has {', '.join(map(repr, row))}")
+            if not isinstance(row[name], str):
+                raise UserError(f"{where}: {name!r} must be text, got {shown(row[name])}")
+            if not row[name].strip():
+                raise UserError(f"{where}: {name!r} is empty: give it text or remove the line")
+        label = self._label(where, row) if self.require_labels else None
+        self.counts["examples"] += 1
+        pair = None if self.columns.pair is None else row[self.columns.pair]
+        return LabelledText(text_id, row[self.columns.text], pair, label)
+
+    def _label(self, where: str, row: Mapping[str, Any]) -> str:
+        value = row.get(self.columns.label)
+        if isinstance(value, bool) or not isinstance(value, (str, int)):
+            raise UserError(f"{where}: {self.columns.label!r} must be text or a whole number, got {shown(value)}")
+        label = str(value).strip()
+        if label not in self.labels:
+            raise unknown_label(where, label, self.labels)
+        return label
+
+
+def _named(row: Mapping[str, Any], key: str, names: Sequence[str] | None) -> Mapping[str, Any]:
+    """Return a row with its class by name; hub sets mark texts whose class is kept secret by -1."""
+    if names is None:
+        return row
+    number = row[key]
+    return {**row, key: names[number] if 0 <= number < len(names) else number}

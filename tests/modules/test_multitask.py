@@ -1,0 +1,366 @@
+"""Several tasks on one encoder: two sets of questions, and words told by their first letter."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import lightning as L
+import pytest
+import torch
+from transformers import AutoModel, AutoModelForQuestionAnswering
+
+from distill.callbacks.checkpoints import BestInFinalStage, LastCheckpoint
+from distill.callbacks.stages import StageSchedule
+from distill.cli import main
+from distill.data.datamodule import SquadDataModule
+from distill.data.multitask import MultiTaskDataModule
+from distill.models.loading import load_frozen
+from distill.models.student import Student
+from distill.modules.distillation import DistillationModule
+from distill.modules.members import TaskSettings
+from distill.modules.multitask import MultiTaskModule
+from distill.stages import Stage
+from distill.tasks.question_answering.task import QuestionAnswering
+from distill.types import UserError
+from tests.callbacks.fakes import tiny_trainer
+from tests.conftest import squad_document
+
+ROOT = Path(__file__).parents[2]
+
+STUDENT = Student(num_layers=2, hidden_size=8, num_heads=2, intermediate_size=16, dropout=0.0)
+LAYERS = {"attention": 1.0, "hidden": 1.0, "embeddings": 1.0}
+STAGES = {
+    "intermediate": Stage(LAYERS, epochs=1, learning_rate=1e-3, tasks=["many", "few"]),
+    "logits": Stage({"logits": 1.0, "labels": 0.5}, epochs=2, temperature=2.0, learning_rate=1e-3),
+}
+
+
+def questions(folder, name: str, num_paragraphs: int) -> str:
+    file = folder / f"{name}.json"
+    file.write_text(json.dumps(squad_document(num_paragraphs, prefix=name), ensure_ascii=False), encoding="utf-8")
+    return str(file)
+
+
+@pytest.fixture
+def parts(tmp_path):
+    """The data of three tasks of different sizes, by name."""
+
+    def part(name: str, num_paragraphs: int) -> SquadDataModule:
+        file = questions(tmp_path, name, num_paragraphs)
+        return SquadDataModule(
+            train_files=[file],
+            validation_files=[file],
+            max_length=64,
+            doc_stride=8,
+            max_question_length=24,
+            batch_size=6,
+            cache_dir=str(tmp_path / "cache"),
+        )
+
+    return {"many": part("many", 8), "few": part("few", 2), "labelled": part("labelled", 3)}
+
+
+@pytest.fixture
+def data(parts, teacher_folder):
+    return MultiTaskDataModule(parts, tokenizer=str(teacher_folder), seed=5)
+
+
+def make_module(teacher_folder, **settings) -> MultiTaskModule:
+    teacher = str(teacher_folder)
+    tasks = {
+        "many": TaskSettings(QuestionAnswering(), teacher),
+        "few": TaskSettings(QuestionAnswering(), teacher, weight=0.5),
+        "labelled": TaskSettings(QuestionAnswering()),
+    }
+    return MultiTaskModule(tasks, **{"student": STUDENT, "teacher_cache": None, **settings})
+
+
+def fit(module, data, folder, stages=STAGES, ckpt_path=None, callbacks=(), **settings):
+    torch.manual_seed(3)
+    schedule = [StageSchedule(stages), LastCheckpoint(), BestInFinalStage(), *callbacks]
+    settings = {"max_epochs": -1, "use_distributed_sampler": False, "enable_checkpointing": True, **settings}
+    trainer = tiny_trainer(folder, schedule, **settings)
+    trainer.fit(module, data, ckpt_path=ckpt_path)
+    return trainer
+
+
+def heads(module) -> dict[str, torch.Tensor]:
+    return {name: member.student.qa_outputs.weight for name, member in module.members.items()}
+
+
+class Watch(L.Callback):
+    """Notes, step by step, the batch's task, which heads have a gradient and which changed."""
+
+    def __init__(self) -> None:
+        self.seen: list[tuple[str, list[str], list[str]]] = []
+
+    def on_train_batch_start(self, trainer, pl_module, batch, batch_idx) -> None:
+        self.before = {name: head.detach().clone() for name, head in heads(pl_module).items()}
+
+    def on_before_optimizer_step(self, trainer, pl_module, optimizer) -> None:
+        self.with_gradient = [name for name, head in heads(pl_module).items() if head.grad is not None]
+
+    def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx) -> None:
+        changed = [name for name, head in heads(pl_module).items() if not torch.equal(head, self.before[name])]
+        self.seen.append((batch.task, self.with_gradient, changed))
+
+
+def test_the_gradient_of_a_task_reaches_no_other_head(teacher_folder, data, tmp_path):
+    watch = Watch()
+    stages = {"logits": Stage({"logits": 1.0, "labels": 0.5}, epochs=2, learning_rate=1e-2)}
+    fit(make_module(teacher_folder), data, tmp_path, stages, callbacks=[watch])
+    assert {task for task, _, _ in watch.seen} == {"many", "few", "labelled"}
+    for task, with_gradient, changed in watch.seen:
+        assert with_gradient == [task]
+        assert changed == [task]
+
+
+def test_the_encoder_is_one_and_trained_by_every_task(teacher_folder, data, tmp_path):
+    module = make_module(teacher_folder)
+    fit(module, data, tmp_path, STAGES)
+    first, *others = (member.student.base_model for member in module.members.values())
+    for other in others:
+        assert other.encoder is first.encoder
+        assert other.embeddings is first.embeddings
+    single = sum(parameter.numel() for parameter in module.members["many"].student.parameters())
+    head = module.members["many"].student.qa_outputs
+    students = torch.nn.ModuleList(member.student for member in module.members.values())
+    assert sum(p.numel() for p in students.parameters()) == single + 2 * sum(p.numel() for p in head.parameters())
+
+
+def test_an_idle_task_costs_nothing(teacher_folder, data, tmp_path, monkeypatch):
+    ran = []
+    learn = DistillationModule.compute_means
+    monkeypatch.setattr(
+        DistillationModule,
+        "compute_means",
+        lambda self, batch, *rest: ran.append(self.name) or learn(self, batch, *rest),
+    )
+    teachers, students = [], []
+
+    class Count(L.Callback):
+        def on_train_start(self, trainer, pl_module) -> None:
+            for name, member in pl_module.members.items():
+                member.student.register_forward_hook(lambda *_, name=name: students.append(name))
+                if member.teacher is not None:
+                    member.teacher.register_forward_hook(lambda *_, name=name: teachers.append(name))
+
+    stages = {"logits": Stage({"logits": 1.0}, epochs=2, learning_rate=1e-3, tasks=["many"])}
+    module = make_module(teacher_folder)
+    for name in ("many", "few"):
+        module.members[name].load_teacher = load_frozen  # every task its own
+    fit(module, data, tmp_path, stages, callbacks=[Count()], limit_val_batches=0)
+    assert set(ran) == {"many"}
+    assert set(students) == set(teachers) == {"many"}
+
+
+def test_a_stage_of_some_tasks_is_as_long_as_their_data(teacher_folder, data, tmp_path):
+    trainer = fit(make_module(teacher_folder), data, tmp_path)
+    schedule = next(callback for callback in trainer.callbacks if isinstance(callback, StageSchedule))
+    sizes = trainer.train_dataloader.loaders[None].sampler.sizes
+    assert schedule.plan.lengths == [sizes["many"] + sizes["few"], 2 * sum(sizes.values())]
+    assert trainer.global_step == sum(schedule.plan.lengths)
+
+
+def test_tasks_of_one_kind_with_one_teacher_hold_it_once(teacher_folder, data, tmp_path):
+    module = make_module(teacher_folder)
+    fit(module, data, tmp_path)
+    assert module.members["many"].teacher is module.members["few"].teacher
+    assert module.members["labelled"].teacher is None
+
+
+def test_a_run_resumed_after_any_epoch_ends_as_the_uninterrupted_one(teacher_folder, data, parts, tmp_path):
+    whole = make_module(teacher_folder)
+    fit(whole, data, tmp_path / "whole")
+    fit(make_module(teacher_folder), data, tmp_path / "parts", max_epochs=1)
+    resumed = make_module(teacher_folder)
+    checkpoint = tmp_path / "parts" / "checkpoints" / "last.ckpt"
+    fit(resumed, data, tmp_path / "parts", ckpt_path=checkpoint)
+    mine, other = whole.state_dict(), resumed.state_dict()
+    assert mine.keys() == other.keys()
+    assert all(torch.equal(mine[name], other[name]) for name in mine)
+
+
+def test_checkpoints_hold_no_teacher_and_load_by_task(teacher_folder, data, tmp_path):
+    module = make_module(teacher_folder)
+    fit(module, data, tmp_path)
+    path = tmp_path / "checkpoints" / "last.ckpt"
+    checkpoint = torch.load(path, weights_only=True)
+    assert not [name for name in checkpoint["state_dict"] if "teacher" in name]
+    assert set(checkpoint["tasks"]) == {"many", "few", "labelled"}
+    # The shared encoder's storage is written once, not once for each task.
+    single = sum(p.numel() for p in module.members["many"].student.parameters()) * 4
+    assert path.stat().st_size < 4 * single + 200_000
+    fresh = make_module(teacher_folder)
+    for member in fresh.members.values():
+        member.student = member.student_settings.build(member.task, module.members["many"].student.config)
+    fresh.load_student_weights(path)
+    for name, member in fresh.members.items():
+        assert all(
+            torch.equal(value, module.members[name].student.state_dict()[key])
+            for key, value in member.student.state_dict().items()
+        )
+
+
+@pytest.mark.parametrize("balance", [None, 2])
+def test_one_task_alone_is_trained_as_its_own_module_trains_it(teacher_folder, parts, tmp_path, balance):
+    stages = {
+        name: Stage(weights, epochs=1, learning_rate=1e-3, balance=balance)
+        for name, weights in {"intermediate": LAYERS, "logits": {"logits": 1.0, "labels": 0.5}}.items()
+    }
+    part = parts["many"]
+    part.tokenizer_source, part.seed = str(teacher_folder), 5
+    torch.manual_seed(7)
+    single = DistillationModule(str(teacher_folder), STUDENT, teacher_cache=None)
+    fit(single, part, tmp_path / "single", stages, num_sanity_val_steps=0)
+    torch.manual_seed(7)
+    multi = MultiTaskModule(
+        {"many": TaskSettings(QuestionAnswering(), str(teacher_folder))}, STUDENT, teacher_cache=None
+    )
+    data = MultiTaskDataModule({"many": part}, tokenizer=str(teacher_folder), seed=5)
+    # One task's batches come in the order of its own sampler.
+    fit(multi, data, tmp_path / "multi", stages)
+    mine, other = single.state_dict(), multi.members["many"].state_dict()
+    assert mine.keys() == other.keys()
+    assert all(torch.equal(mine[name], other[name]) for name in mine)
+
+
+def test_mistakes_are_named(teacher_folder, data):
+    teacher = str(teacher_folder)
+    task = TaskSettings(QuestionAnswering(), teacher)
+    with pytest.raises(UserError, match="'val' cannot be the name of a task"):
+        MultiTaskModule({"val": task})
+    with pytest.raises(UserError, match=r"model\.tasks\.qa: weight must be more than 0"):
+        MultiTaskModule({"qa": TaskSettings(QuestionAnswering(), teacher, weight=0.0)})
+    with pytest.raises(UserError, match="without any teacher"):
+        MultiTaskModule({"qa": TaskSettings(QuestionAnswering())})
+    with pytest.raises(UserError, match="trimmed"):
+        MultiTaskModule({"qa": task}, Student(vocabulary="trimmed"))
+    with pytest.raises(UserError, match=r"model\.tasks are qa, but the data holds many, few, labelled"):
+        MultiTaskModule({"qa": task}, STUDENT).check_data(data)
+    module = make_module(teacher_folder)
+    with pytest.raises(UserError, match="stage 'one': there is no task 'ner'"):
+        module.check_stage("one", Stage(LAYERS, epochs=1, tasks=["ner"]))
+    with pytest.raises(UserError, match="stage 'one': it weighs nothing that task 'labelled' has"):
+        module.check_stage("one", Stage(LAYERS, epochs=1))
+    module.check_stage("one", Stage(LAYERS, epochs=1, tasks=["many"]))
+    with pytest.raises(UserError, match="leave tasks out"):
+        DistillationModule(teacher).check_stage("one", Stage(LAYERS, epochs=1, tasks=["many"]))
+    with pytest.raises(UserError, match="give the model MultiTaskModule"):
+        DistillationModule(teacher).check_data(data)
+
+
+def settings_of(parts, teacher_folder) -> list[str]:
+    """Return the command line of a small run of three tasks."""
+    tasks = {
+        name: {
+            "task": {"class_path": "distill.QuestionAnswering"},
+            "teacher": None if name == "labelled" else str(teacher_folder),
+        }
+        for name in parts
+    }
+    data = {
+        name: {
+            "class_path": "distill.SquadDataModule",
+            "init_args": {
+                "train_files": part.files["train"],
+                "validation_files": part.files["validation"],
+                "max_length": 64,
+                "doc_stride": 8,
+                "max_question_length": 24,
+                "batch_size": 6,
+                "cache_dir": str(part.cache_dir),
+            },
+        }
+        for name, part in parts.items()
+    }
+    student = {"num_layers": 2, "hidden_size": 8, "num_heads": 2, "intermediate_size": 16}
+    stages = {
+        "intermediate": {"epochs": 1, "weights": LAYERS, "tasks": ["many", "few"]},
+        "logits": {"epochs": 2, "weights": {"logits": 1.0, "labels": 0.5}, "balance": 2},
+    }
+    return [
+        "--model=distill.MultiTaskModule",
+        f"--model.tasks={json.dumps(tasks)}",
+        f"--model.student={json.dumps(student)}",
+        "--data=distill.MultiTaskDataModule",
+        f"--data.tasks={json.dumps(data)}",
+        f"--schedule.stages={json.dumps(stages)}",
+        *("--benchmark.lengths=[32]", "--benchmark.rounds=2", "--benchmark.warmup=0", "--throughput.peak_size=16"),
+        *("--trainer.accelerator=cpu", "--trainer.enable_progress_bar=false", "--trainer.enable_model_summary=false"),
+        "--trainer.log_every_n_steps=1",
+    ]
+
+
+def test_a_whole_run_from_the_command_line(parts, teacher_folder, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "200")
+    main(["fit", *settings_of(parts, teacher_folder)])
+    run = tmp_path / "lightning_logs" / "version_0"
+    report = json.loads((run / "report.json").read_text(encoding="utf-8"))
+    assert list(report["tasks"]) == ["many", "few", "labelled"]
+    for name, section in report["tasks"].items():
+        assert (section["teacher"] is None) == (name == "labelled")
+        assert section["majority"]["scores"]["f1"] == pytest.approx(100 / 3)  # every third question has no answer
+        assert section["student"]["latency_ms"]["p50"] > 0
+        assert section["data"]["train"]["source"] == f"{name}.json"
+    assert report["student"]["mean"] == pytest.approx(
+        sum(section["student"]["f1"] for section in report["tasks"].values()) / 3
+    )
+    assert report["checkpoints"]["rule"] == "best validation mean over tasks within the final stage"
+    assert report["checkpoints"]["best"]["scores"]["mean"] == pytest.approx(report["student"]["mean"])
+    assert report["separate_students"]["num_parameters"] > 2 * report["student"]["num_parameters"]
+    printed = capsys.readouterr().out
+    assert "majority" in printed
+    assert "few: F1" in printed
+    columns = (run / "metrics.csv").read_text(encoding="utf-8").splitlines()[0].split(",")
+    assert {
+        "many/val/f1",
+        "few/train/logits/labels",
+        "labelled/train/loss",
+        "val/mean",
+        "few/report/student/f1",
+    } <= set(columns)
+    assert "labelled/train/logits/logits" not in columns
+    for name in report["tasks"]:
+        assert (run / "tasks" / name / "outcomes.jsonl").is_file()
+        assert (run / "tasks" / name / "samples.json").is_file()
+    page = (run / "report.html").read_text(encoding="utf-8")
+    assert all(f"Task: {name}" in page for name in report["tasks"])
+    encoders = []
+    for name in report["tasks"]:
+        model, info = AutoModelForQuestionAnswering.from_pretrained(run / "student" / name, output_loading_info=True)
+        assert not info["missing_keys"]
+        assert not info["unexpected_keys"]
+        encoders.append(model.roberta.encoder.layer[0].attention.self.query.weight)
+        assert (run / "student" / name / "head.safetensors").stat().st_size < 2000
+    assert torch.equal(encoders[0], encoders[1])
+    shared = AutoModel.from_pretrained(run / "student" / "encoder", add_pooling_layer=False)
+    assert torch.equal(shared.encoder.layer[0].attention.self.query.weight, encoders[0])
+
+    checkpoint = run / "checkpoints" / "best.ckpt"
+    main(["validate", *settings_of(parts, teacher_folder), f"--ckpt_path={checkpoint}"])
+    again = tmp_path / "lightning_logs" / "version_1"
+    for name in report["tasks"]:
+        answers = json.loads((again / "tasks" / name / "predictions.json").read_text(encoding="utf-8"))
+        rows = (run / "tasks" / name / "outcomes.jsonl").read_text(encoding="utf-8").splitlines()
+        assert {row["id"]: row["student"]["prediction"] for row in map(json.loads, rows)} == answers
+
+
+@pytest.mark.slow
+def test_two_processes_with_uneven_tasks_end_together_and_alike(parts, teacher_folder, tmp_path):
+    settings = settings_of(parts, teacher_folder)
+    arguments = [sys.executable, str(ROOT / "train.py"), "fit", *settings, "--trainer.devices=2"]
+    finished = subprocess.run(
+        arguments, cwd=tmp_path, capture_output=True, text=True, timeout=600, env={**os.environ, "OMP_NUM_THREADS": "1"}
+    )
+    assert finished.returncode == 0, finished.stderr[-2000:]
+    report = json.loads((tmp_path / "lightning_logs" / "version_0" / "report.json").read_text(encoding="utf-8"))
+    assert report["environment"]["num_devices"] == 2
+    for name, section in report["tasks"].items():
+        # Every question is scored, once, whatever process had it.
+        assert section["student"]["scores"]["num_questions"] == section["data"]["validation"]["examples"], name

@@ -1,0 +1,109 @@
+"""Labelled texts from files and hub sets, and what is said about wrong ones."""
+
+from __future__ import annotations
+
+import datasets
+import pytest
+
+from distill.tasks.classification import LabelledText, SequenceClassification, TextColumns, TextReader
+from distill.types import UserError
+
+LABELS = ("0", "1")
+TSV = 'sentence1\tsentence2\tlabel\nAna "ríe\tRíe Ana\t1\n\nAna ríe\tAna llora\t0\n'
+PAIRS = [
+    LabelledText("a.tsv:2", 'Ana "ríe', "Ríe Ana", "1"),
+    LabelledText("a.tsv:4", "Ana ríe", "Ana llora", "0"),
+]
+
+
+def write(tmp_path, name: str, content: str | bytes):
+    file = tmp_path / name
+    file.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return file
+
+
+def test_tab_separated_pairs_with_a_header(tmp_path):
+    reader = TextReader(LABELS, TextColumns())
+    assert reader.read([write(tmp_path, "a.tsv", TSV)]) == PAIRS
+    assert reader.counts == {"files": 1, "examples": 2}
+    content = b"\xef\xbb\xbf" + TSV.replace("\n", "\r\n").encode()
+    assert TextReader(LABELS, TextColumns()).read([write(tmp_path, "a.tsv", content)]) == PAIRS
+
+
+def test_named_columns_stand_in_for_a_header(tmp_path):
+    columns = TextColumns(header=("sentence1", "sentence2", "label"))
+    (first, _) = TextReader(LABELS, columns).read([write(tmp_path, "a.tsv", TSV.split("\n", 1)[1])])
+    assert first == LabelledText("a.tsv:1", 'Ana "ríe', "Ríe Ana", "1")
+
+
+def test_comma_separated_single_texts_in_quotes(tmp_path):
+    content = 'id,texto,clase\n1,"Un día, ""gris""\ny largo",mal\n2,Bien,bien\n'
+    reader = TextReader(("mal", "bien"), TextColumns(text="texto", pair=None, label="clase"))
+    first, second = reader.read([write(tmp_path, "a.csv", content)])
+    assert first == LabelledText("a.csv:2", 'Un día, "gris"\ny largo', None, "mal")
+    assert second.text_id == "a.csv:4"
+
+
+def test_json_lines_with_numbers_as_labels(tmp_path):
+    file = write(tmp_path, "a.jsonl", '{"sentence1": "a", "sentence2": "b", "label": 1}\n')
+    assert TextReader(LABELS, TextColumns()).read([file]) == [LabelledText("a.jsonl:1", "a", "b", "1")]
+
+
+def test_labels_are_not_needed_to_predict(tmp_path):
+    reader = TextReader(LABELS, TextColumns(pair=None), require_labels=False)
+    assert reader.read([write(tmp_path, "a.tsv", "sentence1\nHola\n")]) == [LabelledText("a.tsv:2", "Hola")]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("a.tsv", TSV.split("\n", 1)[1], "line 1: no column 'sentence1', 'sentence2', 'label', it has 'Ana \"ríe'"),
+        ("a.tsv", TSV + "sola\t1\n", "line 5: 2 columns, the header has 3"),
+        ("a.tsv", TSV + "a\tb\t1\tc\n", "line 5: 4 columns, the header has 3"),
+        ("a.tsv", TSV + "a\tb\t2\n", "line 5: unknown label '2'; the task's labels are 0, 1"),
+        ("a.tsv", TSV + "a\tb\t\n", "line 5: unknown label ''"),
+        ("a.tsv", TSV + "a\t \t1\n", "line 5: 'sentence2' is empty"),
+        ("a.tsv", "sentence1\tsentence2\tlabel\n", "no examples"),
+        ("a.tsv", "", "no examples"),
+        ("a.tsv", TSV.encode("latin-1"), "line 2: not UTF-8"),
+        ("a.csv", 'sentence1,sentence2,label\n"a"x,b,1\n', "line 2: malformed CSV"),
+        ("a.jsonl", '{"sentence1": "a", "label": 1}', "line 1: no 'sentence2'"),
+        ("a.jsonl", '{"sentence1": "a", "sentence2": 3, "label": 1}', "line 1: 'sentence2' must be text, got 3"),
+        ("a.jsonl", '{"sentence1": "a", "sentence2": "b", "label": true}', "line 1: 'label' must be text or a whole"),
+        ("a.jsonl", '{"sentence1": "a", "sentence2": "b"}', "line 1: 'label' must be text or a whole number, got null"),
+    ],
+)
+def test_bad_files_are_refused_by_file_and_line(tmp_path, name, content, message):
+    file = write(tmp_path, name, content)
+    with pytest.raises(UserError) as caught:
+        TextReader(LABELS, TextColumns()).read([file])
+    assert str(caught.value).startswith(f"{file}: {message}")
+
+
+def test_hub_set_with_numbered_classes(tmp_path):
+    features = datasets.Features(
+        {
+            "premise": datasets.Value("string"),
+            "hypothesis": datasets.Value("string"),
+            "label": datasets.ClassLabel(names=["sí", "no"]),
+        }
+    )
+    rows = {"premise": ["a", "c"], "hypothesis": ["b", "d"], "label": [1, 0]}
+    folder = tmp_path / "set"
+    folder.mkdir()
+    datasets.Dataset.from_dict(rows, features=features).to_parquet(folder / "train.parquet")
+    task = SequenceClassification(["sí", "no"], TextColumns("premise", "hypothesis"))
+    examples, counts = task.read_hub(str(folder), None, "train")
+    assert examples == [LabelledText("train:0", "a", "b", "no"), LabelledText("train:1", "c", "d", "sí")]
+    assert counts["examples"] == 2
+    with pytest.raises(UserError, match=r"row 0: unknown label 'no'"):
+        SequenceClassification(["sí", "x"], TextColumns("premise", "hypothesis")).read_hub(str(folder), None, "train")
+    with pytest.raises(UserError, match=r"no column 'sentence1', 'sentence2'"):
+        SequenceClassification().read_hub(str(folder), None, "train")
+
+
+def test_paws_x_is_read_whole(real_data):
+    columns = TextColumns(header=("sentence1", "sentence2", "label"))
+    examples, _ = SequenceClassification(columns=columns).read([real_data / "pairs" / "pawsx_es_dev.tsv"])
+    assert len(examples) == 2000
+    assert {example.label for example in examples} == {"0", "1"}
