@@ -182,8 +182,11 @@ def test_missing_files(tmp_path):
     with pytest.raises(UserError, match="no files to read"):
         read_examples([])
     (tmp_path / "folder.json").mkdir()
-    with pytest.raises(UserError, match=r"folder\.json: cannot be read"):
+    (tmp_path / "._a.json").write_bytes(b"\x00\x05")
+    with pytest.raises(UserError, match=r"holds no \*\.json"):
         read_examples([tmp_path])
+    (tmp_path / "b.JSON").write_text(json.dumps(document(question("q1", [answer()]))), encoding="utf-8")
+    assert len(read_examples([tmp_path])[0]) == 1
 
 
 SCHEMA = [
