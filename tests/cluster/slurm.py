@@ -75,7 +75,7 @@ class SlurmCluster:
             self._start("slurmctld", "-D")
             for node in ("n1", "n2"):
                 self._start("slurmd", "-D", "-N", node)
-            self._wait(lambda: self.ask("sinfo", "-h", "-o", "%T %D") == "idle 2", "two idle nodes", 60)
+            self._wait(self._is_idle, "two idle nodes", 60)
         except BaseException:
             self.__exit__()
             raise
@@ -113,8 +113,16 @@ class SlurmCluster:
 
     def hurry(self, number: str) -> None:
         """Spare a job that was put back into the queue the two minutes that SLURM lets it wait."""
-        if self.job(number).get("JobState") == "PENDING":
+        # Not before its nodes are done with it.
+        if self.job(number).get("JobState") == "PENDING" and self._is_idle():
             self.ask("scontrol", "update", f"JobId={number}", "StartTime=now")
+
+    def logs(self) -> str:
+        """Return the end of what the daemons have written."""
+        return "\n".join(file.read_text(errors="replace")[-2000:] for file in sorted(self.folder.glob("slurm*.log")))
+
+    def _is_idle(self) -> bool:
+        return self.ask("sinfo", "-h", "-o", "%T %D") == "idle 2"
 
     def _start(self, program: str, *arguments: str) -> None:
         found = _find(program)

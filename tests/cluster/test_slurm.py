@@ -64,7 +64,8 @@ class Run:
         end = time.monotonic() + seconds
         while self.output.count(text) < count:
             self.slurm.hurry(self.job)
-            assert not (state := self.end()), f"{state} without {text!r}:\n{self.output[-3000:]}"
+            state = self.end()
+            assert not state, f"{state} without {text!r}:\n{self.output[-3000:]}\n{self.slurm.logs()}"
             assert time.monotonic() < end, f"no {text!r} within {seconds} s:\n{self.output[-3000:]}"
             time.sleep(0.3)
 
