@@ -61,6 +61,27 @@ EXTRAS = {
 }
 
 
+def several_tasks(squad_file: Path, tmp_path: Path) -> list[str]:
+    """Return the arguments that give several tasks tiny data; their teachers are small already."""
+    tasks = {"qa": ("SquadDataModule", squad_file, {"max_length": 64, "doc_stride": 8, "max_question_length": 24})}
+    for name, (file, content) in zip(("ner", "pairs"), LABELLED.values(), strict=True):
+        (tmp_path / file).write_text(content, encoding="utf-8")
+        tasks[name] = ("LabelledDataModule", tmp_path / file, {"max_length": 48})
+    shared = {"cache_dir": str(tmp_path / "cache")}
+    data = {
+        name: {
+            "class_path": f"distill.{kind}",
+            "init_args": {"train_files": [str(file)], "validation_files": [str(file)], **settings, **shared},
+        }
+        for name, (kind, file, settings) in tasks.items()
+    }
+    return [
+        f"--data.tasks={data}",
+        *("--benchmark.lengths=[32]", "--benchmark.rounds=2", "--benchmark.warmup=0", "--throughput.peak_size=16"),
+        *("--trainer.accelerator=cpu", "--trainer.enable_progress_bar=false"),
+    ]
+
+
 @pytest.fixture
 def shrink(teacher_folder, backbone_folder, squad_file, text_file, tmp_path):
     """Return the arguments that shrink the configuration in a file."""
@@ -78,6 +99,8 @@ def shrink(teacher_folder, backbone_folder, squad_file, text_file, tmp_path):
             is_text = data == "distill.TextDataModule"
             folder, file = (backbone_folder, text_file) if is_text else (teacher_folder, squad_file)
             return [*tiny(folder, file, tmp_path, model, data), *EXTRAS.get(path.stem, [])]
+        if data == "distill.MultiTaskDataModule":
+            return several_tasks(squad_file, tmp_path)
         main = tiny(teacher_folder, squad_file, tmp_path, model, place="data.main")
         text = {"train_files": [str(text_file)], "block_length": 32, "cache_dir": str(tmp_path / "cache")}
         others = {"text": {"class_path": "distill.TextDataModule", "init_args": text}}
@@ -91,6 +114,7 @@ def test_there_are_configurations():
         "chain.yaml",
         "distill.yaml",
         "general.yaml",
+        "multitask.yaml",
         "pretrain.yaml",
         "teacher.yaml",
     }
