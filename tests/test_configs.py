@@ -1,5 +1,7 @@
 """Every YAML under configs/ parses, and runs a batch on tiny models."""
 
+import copy
+import json
 import re
 from pathlib import Path
 
@@ -61,6 +63,35 @@ EXTRAS = {
 }
 
 
+def several_tasks(config: dict, teacher_folder: Path, squad_file: Path, tmp_path: Path) -> list[str]:
+    """Return the arguments that shrink a run of several tasks: tiny data, and one tiny teacher, for the questions."""
+    tasks, data = copy.deepcopy(config["model"]["init_args"]["tasks"]), {}
+    for name, settings in tasks.items():
+        kind, file, limits = "LabelledDataModule", tmp_path / name, {"max_length": 48}
+        labels = settings["task"].get("init_args", {}).get("labels")
+        if settings["task"]["class_path"] == "distill.QuestionAnswering":
+            settings["teacher"] = str(teacher_folder)
+            kind, file = "SquadDataModule", squad_file
+            limits = {"max_length": 64, "doc_stride": 8, "max_question_length": 24}
+        else:
+            settings["teacher"] = None
+            suffix, content = LABELLED[settings["task"]["class_path"]]
+            if labels is not None:
+                content = content.replace("B-PER", labels[0]).replace("O\n", f"{labels[1]}\n").replace("0", labels[0])
+            file = tmp_path / f"{name}-{suffix}"
+            file.write_text(content, encoding="utf-8")
+        files = {"train_files": [str(file)], "validation_files": [str(file)], "cache_dir": str(tmp_path / "cache")}
+        data[name] = {"class_path": f"distill.{kind}", "init_args": {**limits, **files}}
+    return [
+        f"--model.tasks={json.dumps(tasks)}",
+        f"--data.tasks={json.dumps(data)}",
+        "--model.student={num_layers: 2, hidden_size: 8, num_heads: 2, intermediate_size: 16}",
+        "--schedule.stages.intermediate.tasks=[qa]",
+        *("--benchmark.lengths=[32]", "--benchmark.rounds=2", "--benchmark.warmup=0", "--throughput.peak_size=16"),
+        *("--trainer.accelerator=cpu", "--trainer.enable_progress_bar=false"),
+    ]
+
+
 @pytest.fixture
 def shrink(teacher_folder, backbone_folder, squad_file, text_file, tmp_path):
     """Return the arguments that shrink the configuration in a file."""
@@ -78,6 +109,8 @@ def shrink(teacher_folder, backbone_folder, squad_file, text_file, tmp_path):
             is_text = data == "distill.TextDataModule"
             folder, file = (backbone_folder, text_file) if is_text else (teacher_folder, squad_file)
             return [*tiny(folder, file, tmp_path, model, data), *EXTRAS.get(path.stem, [])]
+        if data == "distill.MultiTaskDataModule":
+            return several_tasks(config, teacher_folder, squad_file, tmp_path)
         main = tiny(teacher_folder, squad_file, tmp_path, model, place="data.main")
         text = {"train_files": [str(text_file)], "block_length": 32, "cache_dir": str(tmp_path / "cache")}
         others = {"text": {"class_path": "distill.TextDataModule", "init_args": text}}
@@ -91,6 +124,7 @@ def test_there_are_configurations():
         "chain.yaml",
         "distill.yaml",
         "general.yaml",
+        "multitask.yaml",
         "pretrain.yaml",
         "teacher.yaml",
     }
@@ -102,6 +136,15 @@ def test_configuration_parses_and_runs_a_batch(path, shrink, tmp_path, monkeypat
     monkeypatch.chdir(tmp_path)
     run("fit", f"--config={path}", "--trainer.fast_dev_run=true", *shrink(path))
     assert not (tmp_path / "lightning_logs").exists()
+
+
+@pytest.mark.parametrize("path", [path for path in RUNS if "multitask" in path.stem], ids=lambda path: path.stem)
+def test_run_of_several_tasks_parses_as_it_stands(path, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        run("fit", f"--config={path}", "--print_config")
+    assert not stopped.value.code
+    tasks = yaml.safe_load(capsys.readouterr().out)
+    assert list(tasks["model"]["init_args"]["tasks"]) == list(tasks["data"]["init_args"]["tasks"])
 
 
 @pytest.mark.parametrize("path", OVERLAYS, ids=lambda path: path.stem)

@@ -86,7 +86,6 @@ class Throughput(L.Callback):
         if pl_module.active_stage.name != self._stage:
             self._settle()
             self._stage = pl_module.active_stage.name
-        self._teacher_ran = False
 
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: Any, outputs: Any, batch: Batch, batch_idx: int
@@ -164,6 +163,8 @@ class Throughput(L.Callback):
         # Not in on_train_batch_start: there the module may prepare a stage for minutes.
         if student.training and not self._in_step:
             self._in_step = True
+            # What teachers did before the student's pass was storing their logits for the whole stage.
+            self._teacher_ran = False
             self._clock.start()
 
     def _note_teacher(self, *_: Any) -> None:

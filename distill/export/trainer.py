@@ -75,6 +75,11 @@ class ExportTrainer(L.Trainer):
         """
         if not self.is_global_zero:
             return
+        if not isinstance(model, TaskModule):
+            raise UserError(
+                "export: several tasks are exported one by one; name a configuration of one task, and with --student "
+                "its folder in the run's student/"
+            )
         task = model.task
         if not isinstance(task, QuestionAnswering) or not isinstance(datamodule, SquadDataModule):
             raise UserError(f"export: a model of the task {task.name!r} on {type(datamodule).__name__} has no export")
