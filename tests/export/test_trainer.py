@@ -148,7 +148,8 @@ def test_mistakes_end_with_one_line_and_no_folder(export, changes, message, caps
 
 def test_checkpoint_of_another_model_is_refused(export, capsys, teacher_config):
     other = RobertaForQuestionAnswering(teacher_config).state_dict()
-    torch.save({"state_dict": {f"student.{name}": tensor for name, tensor in other.items()}}, "other.ckpt")
+    weights = {f"student.{name}": tensor for name, tensor in other.items()}
+    torch.save({"state_dict": weights, "pytorch-lightning_version": "2.6.6", "global_step": 1}, "other.ckpt")
     code, line = fails([*export, "--student=null", "--ckpt_path=other.ckpt"], capsys)
     assert code == 1
     assert "other.ckpt: it holds no weights of the configured student" in line
@@ -158,7 +159,7 @@ def test_checkpoint_of_another_model_is_refused(export, capsys, teacher_config):
 def test_file_that_is_no_checkpoint_is_refused(export, capsys, content):
     Path("wrong.ckpt").write_bytes(content)
     code, line = fails([*export, "--student=null", "--ckpt_path=wrong.ckpt"], capsys)
-    assert code == 1
+    assert code == 2
     assert "wrong.ckpt: the checkpoint is damaged" in line
 
 
@@ -170,7 +171,7 @@ def test_other_tasks_have_no_export(export, capsys):
 
 
 def test_two_sources_are_refused(export, capsys):
-    Path("some.ckpt").touch()
+    torch.save({"state_dict": {}, "pytorch-lightning_version": "2.6.6", "global_step": 1}, "some.ckpt")
     code, line = fails([*export, "--ckpt_path=some.ckpt"], capsys)
     assert (code, "either --ckpt_path or --student, not both" in line) == (1, True)
 
