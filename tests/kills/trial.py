@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import random
@@ -51,24 +52,19 @@ class Campaign:
         self.kills, self.signal, self.seed, self.jobs = kills, signal, seed, jobs
         self.folder = Path(folder).resolve()
         self.files = slices(self.folder)
-        self.run_seconds = self.training_seconds = 0.0
+        self.run_seconds = 0.0
+        self.num_steps = 0
 
     def run(self) -> bool:
         """Print how many were tried and how many held; return whether all did."""
         whole = self.folder / "whole"
         began = time.time()
         process, log = self.start(whole)
-        while process.poll() is None and not wrote_checkpoint(whole, began):
-            time.sleep(0.02)
-        first = time.time()
         code = process.wait()
         assert code == 0, log.read_text(encoding="utf-8")
         self.run_seconds = time.time() - began
-        self.training_seconds = last_checkpoint(whole).stat().st_mtime - first
-        say(
-            f"uninterrupted: {self.run_seconds:.1f} s, {self.training_seconds:.1f} s from first to last checkpoint; "
-            f"{status(whole)['step']} steps"
-        )
+        self.num_steps = status(whole)["step"]
+        say(f"uninterrupted: {self.run_seconds:.1f} s, {self.num_steps} steps")
         counts = [KILLS_PER_RUN] * (self.kills // KILLS_PER_RUN)
         counts += [rest] if (rest := self.kills % KILLS_PER_RUN) else []
         with ThreadPoolExecutor(self.jobs) as pool:
@@ -105,17 +101,18 @@ class Campaign:
     def kill(self, folder: Path, generator: random.Random) -> str | None:
         """Run a process until a random moment and kill it; return when, None where it had ended before.
 
-        Every second moment lies anywhere, loading and reporting included; the others after the process's first
-        checkpoint, since training is the shorter part of so short a run.
+        Every second moment lies anywhere, loading and reporting included; the others right behind a random step that
+        the process has yet to reach, since training is the shorter part of so short a run.
         """
+        logged = logged_step(folder)
         process, _ = self.start(folder)
         started, since = time.monotonic(), "its start"
         seconds = generator.uniform(0.0, self.run_seconds)
-        if generator.random() < 0.5:
-            began = time.time()
-            while process.poll() is None and not wrote_checkpoint(folder, began):
+        if generator.random() < 0.5 and logged < self.num_steps - 1:
+            step = generator.randint(logged + 1, self.num_steps - 1)
+            while process.poll() is None and logged_step(folder) < step:
                 time.sleep(0.02)
-            seconds, since = generator.uniform(0.0, self.training_seconds), "its first checkpoint"
+            seconds, since = generator.uniform(0.0, 0.5), f"step {step}"
         try:
             process.wait(seconds)
         except subprocess.TimeoutExpired:
@@ -154,16 +151,11 @@ def run_folders(folder: Path) -> list[Path]:
     return sorted((folder / "runs" / "kills").glob("version_*"))
 
 
-def last_checkpoint(folder: Path) -> Path:
-    return run_folders(folder)[-1] / "checkpoints" / "last.ckpt"
-
-
-def wrote_checkpoint(folder: Path, since: float) -> bool:
-    return (
-        bool(run_folders(folder))
-        and last_checkpoint(folder).is_file()
-        and last_checkpoint(folder).stat().st_mtime > since
-    )
+def logged_step(folder: Path) -> int:
+    """Return the last step in the log of the latest run in a folder, -1 where there is none."""
+    found = [path / "metrics.csv" for path in run_folders(folder) if (path / "metrics.csv").is_file()]
+    rows = list(csv.DictReader(found[-1].read_text(encoding="utf-8").splitlines())) if found else []
+    return max((int(float(row["step"])) for row in rows if row.get("step")), default=-1)
 
 
 def status(folder: Path) -> dict:
