@@ -9,14 +9,24 @@ from pathlib import Path
 from lightning.fabric.loggers.logger import rank_zero_experiment
 from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.loggers.csv_logs import ExperimentWriter
+from lightning.pytorch.utilities import rank_zero_only
 
 
 class CsvRun(CSVLogger):
     """Lightning's CSV logger, but a ``metrics.csv`` that is there already is continued, not deleted.
 
     Of a run that was killed, a last line that was cut short is dropped. Steps that a resumed run repeats are logged
-    again; readers take the later line.
+    again; readers take the later line. Two runs that begin at once get a folder each.
     """
+
+    _version: int | str | None
+
+    @property
+    def version(self) -> int | str:
+        """The number of the run's folder, which is made when it is first asked for, so that no other run takes it."""
+        if self._version is None:
+            self._version = self._claim_version()
+        return self._version
 
     @property
     @rank_zero_experiment
@@ -26,6 +36,20 @@ class CsvRun(CSVLogger):
         if writer is None:
             writer = self._experiment = _ContinuedWriter(self.log_dir)
         return writer
+
+    def _claim_version(self) -> int:
+        root = Path(self.root_dir)
+        version: int = self._get_next_version() if root.is_dir() else 0
+        if rank_zero_only.rank != 0:
+            return version
+        root.mkdir(parents=True, exist_ok=True)
+        while True:
+            try:
+                (root / f"version_{version}").mkdir()
+            except FileExistsError:
+                version += 1
+            else:
+                return version
 
 
 class _ContinuedWriter(ExperimentWriter):

@@ -49,3 +49,16 @@ def test_file_that_was_cut_in_its_header_begins_anew(tmp_path):
     (tmp_path / "run" / "metrics.csv").write_text("a,st", encoding="utf-8")
     log(tmp_path, 2, a=2.0)
     assert rows(tmp_path) == [{"a": "2.0", "step": "2"}]
+
+
+def test_runs_that_begin_at_once_get_a_folder_each(tmp_path):
+    loggers = [CsvRun(tmp_path, name="runs") for _ in range(3)]
+    assert [logger.version for logger in loggers] == [0, 1, 2]
+    assert [logger.version for logger in loggers] == [0, 1, 2]
+    assert CsvRun(tmp_path, name="runs", version=1).version == 1
+
+
+def test_file_in_place_of_the_folder_is_an_error_and_no_endless_search(tmp_path):
+    (tmp_path / "runs").write_text("", encoding="utf-8")
+    with pytest.raises(FileExistsError):
+        str(CsvRun(tmp_path, name="runs").version)
