@@ -7,6 +7,7 @@ import pytest
 from .pretraining import PRECISIONS, Sizes, main, spread, summarise
 
 
+@pytest.mark.slow
 def test_both_loops_do_the_same_work_to_the_last_bit(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     main(str(tmp_path / "out.json"), Sizes(1, 16, 2, 16), batch_size=2, rounds=2, warmup=1)
