@@ -102,9 +102,10 @@ def is_sound(path: Path) -> bool:
 def keep_previous(path: Path) -> None:
     """Let ``previous.ckpt`` beside ``path`` be what ``path`` is now, before that is replaced.
 
-    A second name for the same file, so ``path`` is never missing; a file system without those gets a renamed file.
+    A second name for the same file, so ``path`` is never missing; a file system without those gets a renamed file. A
+    damaged file never takes the place of a sound one.
     """
-    if not path.exists():
+    if not is_sound(path):
         return
     second = path.with_name(f".{PREVIOUS}.partial")
     with suppress(OSError):

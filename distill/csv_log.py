@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import atexit
 import csv
 import io
+from contextlib import suppress
 from pathlib import Path
 
 from lightning.fabric.loggers.logger import rank_zero_experiment
@@ -44,12 +46,20 @@ class CsvRun(CSVLogger):
             return version
         root.mkdir(parents=True, exist_ok=True)
         while True:
+            folder = root / f"version_{version}"
             try:
-                (root / f"version_{version}").mkdir()
+                folder.mkdir()
             except FileExistsError:
                 version += 1
             else:
+                atexit.register(_remove_if_empty, folder)
                 return version
+
+
+def _remove_if_empty(folder: Path) -> None:
+    """Take back the folder of a run that ended before it wrote anything."""
+    with suppress(OSError):
+        folder.rmdir()
 
 
 class _ContinuedWriter(ExperimentWriter):

@@ -158,3 +158,13 @@ def test_a_disk_that_is_really_full(small_disk):
         save_checkpoint(last, {"global_step": 2, "weights": torch.zeros(20_000)})
     assert load_checkpoint(last)["global_step"] == 1
     assert sorted(file.name for file in small_disk.iterdir()) == ["last.ckpt", "previous.ckpt"]
+
+
+def test_damaged_checkpoint_never_takes_the_place_of_a_sound_one(tmp_path):
+    path = tmp_path / "last.ckpt"
+    save_checkpoint(path, {"step": 1})
+    keep_previous(path)
+    save_checkpoint(path, {"step": 2})
+    path.write_bytes(path.read_bytes()[:-20])
+    keep_previous(path)
+    assert load_checkpoint(tmp_path / "previous.ckpt") == {"step": 1}

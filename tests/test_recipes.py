@@ -210,7 +210,8 @@ def setting(config: Any, path: str) -> Any:
 
 
 def test_every_recipe_is_checked():
-    assert {path.stem for path in RECIPES.glob("*.yaml")} - {"best"} == set(PUBLISHED)
+    ours = {"best", "multitask_es"}
+    assert {path.stem for path in RECIPES.glob("*.yaml")} - ours == set(PUBLISHED)
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
