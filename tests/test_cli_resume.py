@@ -73,6 +73,16 @@ def test_stopped_run_goes_on_in_its_folder(stopped, arguments):
     assert [step for step, _ in losses] == list(range(after["step"]))
 
 
+def test_run_that_another_process_works_on_is_refused_and_left_as_it_is(stopped, arguments, monkeypatch, capsys):
+    before = status(stopped)
+    monkeypatch.setattr("distill.callbacks.status.lock_run", lambda _: None)  # a lock is never against its own process
+    with pytest.raises(SystemExit) as info:
+        main(["fit", *arguments, f"--ckpt_path={stopped / 'checkpoints' / 'last.ckpt'}"])
+    assert info.value.code == 1
+    assert "another process is working on this run" in capsys.readouterr().err.splitlines()[-1]
+    assert status(stopped) == before
+
+
 def test_full_disk_ends_with_one_line_and_the_last_checkpoint_whole(arguments, monkeypatch, capsys):
     fsync, calls = os.fsync, []
 

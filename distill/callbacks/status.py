@@ -16,6 +16,7 @@ from distill.callbacks.report import find_callback
 from distill.callbacks.signals import RunStopped
 from distill.reporting.files import run_folder
 from distill.reporting.status import STATUS_FILE, RunStatus, lock_run, read_status, write_status
+from distill.types import UserError
 
 #: Where a checkpoint keeps which run of W&B it belongs to.
 WANDB_KEY = "wandb_id"
@@ -29,6 +30,9 @@ class StatusFile(L.Callback):
 
     Args:
         lock: Whether to lock the folder.
+
+    Raises:
+        UserError: When training begins, if another process works in the folder.
     """
 
     def __init__(self, lock: bool = True) -> None:
@@ -42,9 +46,11 @@ class StatusFile(L.Callback):
         folder = run_folder(trainer)  # asked on every process, since it may be agreed among them
         if stage != "fit" or folder is None or not trainer.is_global_zero:
             return
-        self._folder = folder
         if self.lock and self._lock is None:
             self._lock = lock_run(folder)
+            if self._lock is None:
+                raise UserError(f"{folder}: another process is working on this run; wait for it or end it")
+        self._folder = folder
         before = read_status(folder) or RunStatus("running")
         self.status = replace(before, state="running", ended=None, wandb_id=_wandb_id(trainer) or before.wandb_id)
         write_status(folder, self.status)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Literal
@@ -54,15 +54,18 @@ def read_status(folder: Path) -> RunStatus | None:
 def lock_run(folder: Path) -> IO[bytes] | None:
     """Return an open file that marks the run as this process's until it ends, however; None if another one's.
 
-    A record lock: the kernel gives it up with the process, and worker processes do not inherit it.
+    A record lock: the kernel gives it up with the process, and worker processes do not inherit it. A file system
+    without locks marks nothing, and every run counts as free.
+
+    Raises:
+        OSError: If the folder cannot be written.
     """
-    with suppress(OSError):
-        folder.mkdir(parents=True, exist_ok=True)
-        file = (folder / _LOCK_FILE).open("ab")
-        try:
-            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+    folder.mkdir(parents=True, exist_ok=True)
+    file = (folder / _LOCK_FILE).open("ab")
+    try:
+        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno in (errno.EACCES, errno.EAGAIN):
             file.close()
-        else:
-            return file
-    return None
+            return None
+    return file
