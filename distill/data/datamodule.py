@@ -10,25 +10,24 @@ from pathlib import Path
 from typing import Any, Literal
 
 from lightning.pytorch.utilities import rank_zero_info
-from torch.utils.data import DataLoader
 from transformers import PreTrainedTokenizerBase
 
-from distill.data.base import SPLITS, TaskDataModule
-from distill.data.sampling import EvaluationSampler, TrainingSampler, evaluation_batches
+from distill.data.sampling import TrainingSampler
 from distill.data.vocabulary import trimmed_tokenizer
+from distill.data.windowed import WindowedDataModule
 from distill.data.windows import WindowDataset, WindowPadder, cached_windows, fingerprint
 from distill.models.loading import EMBEDDED
 from distill.tasks.question_answering.hub import read_hub
 from distill.tasks.question_answering.reading import read_examples
 from distill.tasks.question_answering.report import ReadingReport
 from distill.tasks.question_answering.windows import build_windows, check_lengths, count_flagged, window_texts
-from distill.types import Batch, Example, UserError
+from distill.types import Example
 
 #: Which hub split serves a part that no files were named for.
 _HUB_SPLITS = {"train": "train", "validation": "validation", "test": "validation"}
 
 
-class SquadDataModule(TaskDataModule):
+class SquadDataModule(WindowedDataModule):
     """Questions in SQuAD form, as padded batches of sliding windows of similar length.
 
     Each part comes from its files where files are named, else from ``dataset``: ``embedded`` is the Spanish set that
@@ -86,11 +85,19 @@ class SquadDataModule(TaskDataModule):
         vocabulary: Literal["full", "trimmed"] = "full",
         pad_to_max_length: bool = False,
     ) -> None:
-        super().__init__(tokenizer, batch_size, eval_batch_size, seed, num_workers, cache_dir)
-        self.dataset = dataset
-        self.dataset_config = dataset_config
-        self.files = dict(zip(SPLITS, (train_files, validation_files, test_files, predict_files), strict=True))
-        self.max_length = max_length
+        files = (train_files, validation_files, test_files, predict_files)
+        super().__init__(
+            tokenizer,
+            dataset,
+            dataset_config,
+            files,
+            max_length,
+            batch_size,
+            eval_batch_size,
+            seed,
+            num_workers,
+            cache_dir,
+        )
         self.doc_stride = doc_stride
         self.max_question_length = max_question_length
         self.hide_questions = hide_questions
@@ -98,13 +105,7 @@ class SquadDataModule(TaskDataModule):
         self.vocabulary = vocabulary
         self.pad_to_max_length = pad_to_max_length
         self._examples: dict[str, tuple[list[Example], ReadingReport]] = {}
-        self._windows: dict[str, WindowDataset] = {}
-        self._counts: dict[str, dict[str, int]] = {}
         self._is_trimmed = False
-        if train_files and not validation_files and dataset == EMBEDDED:
-            raise UserError(
-                "data.train_files without data.validation_files would be scored on the embedded set; name both"
-            )
 
     def check(self) -> None:
         """Check the lengths against the tokenizer, before any data is read.
@@ -114,48 +115,15 @@ class SquadDataModule(TaskDataModule):
         """
         check_lengths(self.tokenizer, self.max_length, self.doc_stride, self.max_question_length)
 
-    def _passes(self) -> DataLoader[Batch]:
-        """Return shuffled batches of windows of similar length."""
-        windows = self._windows["train"]
+    def _sampler(self, windows: WindowDataset) -> TrainingSampler:
         rank, num_ranks = self._rank()
         # What is padded to one length anyway gains nothing from windows of similar length.
         pool = {"pool_batches": 1} if self.pad_to_max_length else {}
-        sampler = TrainingSampler(windows.lengths, self.batch_size, self.seed, rank, num_ranks, **pool)
-        return self._loader(windows, sampler)
+        return TrainingSampler(windows.lengths, self.batch_size, self.seed, rank, num_ranks, **pool)
 
-    def val_dataloader(self) -> DataLoader[Batch]:
-        """Return this process's share of the validation part."""
-        return self._evaluation_loader("validation")
-
-    def test_dataloader(self) -> DataLoader[Batch]:
-        """Return this process's share of the test part."""
-        return self._evaluation_loader("test")
-
-    def predict_dataloader(self) -> DataLoader[Batch]:
-        """Return this process's share of the predict part."""
-        return self._evaluation_loader("predict")
-
-    def summary(self) -> dict[str, Any]:
-        """Return what was read, repaired, dropped and cut, in plain numbers, for the report."""
-        return {
-            "max_length": self.max_length,
-            "doc_stride": self.doc_stride,
-            **({"vocabulary": len(self.tokenizer)} if self._is_trimmed else {}),
-            **{
-                split: {
-                    "source": self._source(split),
-                    "examples": len(windows.examples),
-                    "windows": len(windows),
-                    "tokens": int(windows.lengths.sum()),
-                    **self._counts[split],
-                }
-                for split, windows in self._windows.items()
-            },
-        }
-
-    def _source(self, split: str) -> str:
-        files = self.files[split] or (self.files["validation"] if split == "test" else None)
-        return ", ".join(Path(file).name for file in files) if files else str(self.dataset)
+    def _settings(self) -> dict[str, Any]:
+        trimmed = {"vocabulary": len(self.tokenizer)} if self._is_trimmed else {}
+        return {"max_length": self.max_length, "doc_stride": self.doc_stride, **trimmed}
 
     def _load(self, split: str) -> None:
         if split in self._windows:
@@ -210,26 +178,15 @@ class SquadDataModule(TaskDataModule):
             self._examples[split] = examples, report
         return self._examples[split]
 
-    def _read(self, split: str) -> tuple[list[Example], ReadingReport]:
-        files = self.files[split]
-        if files:
-            return read_examples(files, strict=self.strict, require_answers=split != "predict")
-        if split == "predict":
-            raise UserError("predict: no questions to answer; name files with --data.predict_files")
-        if split == "test" and self.files["validation"]:
-            return read_examples(self.files["validation"], strict=self.strict)
-        if self.dataset == EMBEDDED:
-            name = "train.json" if split == "train" else "dev.json"
-            with resources.as_file(resources.files("distill.assets") / "qa_es" / name) as file:
-                return read_examples([file], strict=self.strict)
-        if self.dataset is None:
-            raise UserError(f"no data for {split}: name files with --data.{split}_files or a --data.dataset")
-        return read_hub(self.dataset, self.dataset_config, split=_HUB_SPLITS[split], strict=self.strict)
+    def _read_files(self, files: Sequence[str | Path], split: str) -> tuple[list[Example], ReadingReport]:
+        return read_examples(files, strict=self.strict, require_answers=split != "predict")
 
-    def _evaluation_loader(self, split: str) -> DataLoader[Batch]:
-        windows = self._windows[split]
-        batches = evaluation_batches(windows.lengths, self.eval_batch_size, *self._rank())
-        return self._loader(windows, EvaluationSampler(batches))
+    def _read_embedded(self, name: str) -> tuple[list[Example], ReadingReport]:
+        with resources.as_file(resources.files("distill.assets") / "qa_es" / f"{name}.json") as file:
+            return read_examples([file], strict=self.strict)
+
+    def _read_hub(self, dataset: str, split: str) -> tuple[list[Example], ReadingReport]:
+        return read_hub(dataset, self.dataset_config, split=_HUB_SPLITS[split], strict=self.strict)
 
 
 def _window_columns(

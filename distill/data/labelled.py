@@ -10,11 +10,9 @@ from typing import Any
 import numpy as np
 import torch
 from lightning.pytorch.utilities import rank_zero_info
-from torch.utils.data import DataLoader
 from transformers import PreTrainedTokenizerBase
 
-from distill.data.base import SPLITS, TaskDataModule
-from distill.data.sampling import EvaluationSampler, TrainingSampler, evaluation_batches
+from distill.data.windowed import WindowedDataModule
 from distill.data.windows import RowPadder, WindowDataset, cached_windows, fingerprint
 from distill.models.loading import EMBEDDED
 from distill.tasks.base import Task
@@ -28,7 +26,7 @@ HUB_SPLITS = {"train": "train", "validation": "validation", "test": "test"}
 _LEAST_LENGTH = 8
 
 
-class LabelledDataModule(TaskDataModule):
+class LabelledDataModule(WindowedDataModule):
     """Tagged sentences, classified texts or pairs, as padded batches of windows of similar length.
 
     Each part comes from its files where files are named, else from ``dataset``: ``embedded`` is the small Spanish set
@@ -74,21 +72,23 @@ class LabelledDataModule(TaskDataModule):
         num_workers: int = 0,
         cache_dir: str = "~/.cache/distill",
     ) -> None:
-        super().__init__(tokenizer, batch_size, eval_batch_size, seed, num_workers, cache_dir)
+        files = (train_files, validation_files, test_files, predict_files)
+        super().__init__(
+            tokenizer,
+            dataset,
+            dataset_config,
+            files,
+            max_length,
+            batch_size,
+            eval_batch_size,
+            seed,
+            num_workers,
+            cache_dir,
+        )
         if max_length < _LEAST_LENGTH:
             raise UserError(f"data.max_length must be at least {_LEAST_LENGTH}, not {max_length}")
-        if train_files and not validation_files and dataset == EMBEDDED:
-            raise UserError(
-                "data.train_files without data.validation_files would be scored on the embedded set; name both"
-            )
         self._task = task
-        self.dataset = dataset
-        self.dataset_config = dataset_config
         self.hub_splits = {**HUB_SPLITS, **(hub_splits or {})}
-        self.files = dict(zip(SPLITS, (train_files, validation_files, test_files, predict_files), strict=True))
-        self.max_length = max_length
-        self._windows: dict[str, WindowDataset] = {}
-        self._counts: dict[str, dict[str, int]] = {}
 
     @property
     def task(self) -> LabelledTask:
@@ -111,43 +111,8 @@ class LabelledDataModule(TaskDataModule):
         assert self.task is not None
         assert self.tokenizer.is_fast
 
-    def _passes(self) -> DataLoader[Batch]:
-        """Return shuffled batches of windows of similar length."""
-        windows = self._windows["train"]
-        return self._loader(windows, TrainingSampler(windows.lengths, self.batch_size, self.seed, *self._rank()))
-
-    def val_dataloader(self) -> DataLoader[Batch]:
-        """Return this process's share of the validation part."""
-        return self._evaluation_loader("validation")
-
-    def test_dataloader(self) -> DataLoader[Batch]:
-        """Return this process's share of the test part."""
-        return self._evaluation_loader("test")
-
-    def predict_dataloader(self) -> DataLoader[Batch]:
-        """Return this process's share of the predict part."""
-        return self._evaluation_loader("predict")
-
-    def summary(self) -> dict[str, Any]:
-        """Return what was read and cut, in plain numbers, for the report."""
-        return {
-            "max_length": self.max_length,
-            "labels": list(self.task.labels),
-            **{
-                split: {
-                    "source": self._source(split),
-                    "examples": len(windows.examples),
-                    "windows": len(windows),
-                    "tokens": int(windows.lengths.sum()),
-                    **self._counts[split],
-                }
-                for split, windows in self._windows.items()
-            },
-        }
-
-    def _source(self, split: str) -> str:
-        files = self.files[split] or (self.files["validation"] if split == "test" else None)
-        return ", ".join(Path(file).name for file in files) if files else str(self.dataset)
+    def _settings(self) -> dict[str, Any]:
+        return {"max_length": self.max_length, "labels": list(self.task.labels)}
 
     def _load(self, split: str) -> None:
         if split in self._windows:
@@ -169,24 +134,14 @@ class LabelledDataModule(TaskDataModule):
             rank_zero_info("%s: cut %d examples to %d tokens", split, cut, self.max_length)
         rank_zero_info("%s: %d examples in %d windows", split, len(examples), len(table))
 
-    def _read(self, split: str) -> tuple[list[Any], dict[str, int]]:
-        files = self.files[split]
-        if files:
-            return self.task.read(files, require_labels=split != "predict")
-        if split == "predict":
-            raise UserError("predict: nothing to label; name files with --data.predict_files")
-        if split == "test" and self.files["validation"]:
-            return self.task.read(self.files["validation"])
-        if self.dataset == EMBEDDED:
-            return self.task.read([self.task.embedded("train" if split == "train" else "dev")])
-        if self.dataset is None:
-            raise UserError(f"no data for {split}: name files with --data.{split}_files or a --data.dataset")
-        return self.task.read_hub(self.dataset, self.dataset_config, self.hub_splits[split])
+    def _read_files(self, files: Sequence[str | Path], split: str) -> tuple[list[Any], dict[str, int]]:
+        return self.task.read(files, require_labels=split != "predict")
 
-    def _evaluation_loader(self, split: str) -> DataLoader[Batch]:
-        windows = self._windows[split]
-        batches = evaluation_batches(windows.lengths, self.eval_batch_size, *self._rank())
-        return self._loader(windows, EvaluationSampler(batches))
+    def _read_embedded(self, name: str) -> tuple[list[Any], dict[str, int]]:
+        return self.task.read([self.task.embedded(name)])
+
+    def _read_hub(self, dataset: str, split: str) -> tuple[list[Any], dict[str, int]]:
+        return self.task.read_hub(dataset, self.dataset_config, self.hub_splits[split])
 
 
 class LabelledCollate:

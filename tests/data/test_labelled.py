@@ -160,7 +160,7 @@ def test_mistakes_in_the_settings_are_refused(tmp_path):
         LabelledDataModule(task, train_files=["a"])
     with pytest.raises(UserError, match="at least 8"):
         LabelledDataModule(task, max_length=4)
-    with pytest.raises(UserError, match="predict: nothing to label"):
+    with pytest.raises(UserError, match="predict: nothing to predict"):
         LabelledDataModule(task).setup("predict")
     with pytest.raises(UserError, match="no data for test"):
         LabelledDataModule(task, dataset=None).setup("test")

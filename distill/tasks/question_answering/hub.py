@@ -7,12 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import datasets
-import httpx
-from datasets.exceptions import DatasetsError
 
 from distill.tasks.question_answering.reading import check_not_empty, read_file
 from distill.tasks.question_answering.report import ReadingReport
 from distill.tasks.question_answering.validation import QuestionValidator, require, require_text
+from distill.tasks.rows import LOADING_ERRORS
 from distill.types import Example, UserError
 
 #: Branch on which the hub keeps data sets with loading scripts as parquet files, in folders of their configurations.
@@ -27,8 +26,6 @@ _SQUAD_ES_FILES = {
     for split, prefix in (("train", "train"), ("validation", "dev"))
 }
 _COLUMNS = {"id", "context", "question", "answers"}
-#: Everything that ``datasets`` raises for what a user can mend: no network, wrong name, configuration or split.
-_LOADING_ERRORS = (OSError, ValueError, RuntimeError, DatasetsError, httpx.HTTPError)
 
 
 def read_hub(
@@ -68,7 +65,7 @@ def read_hub(
         revision = revision or PARQUET_REVISION
     try:
         rows = _load_rows(name, config, split, revision)
-    except _LOADING_ERRORS as error:
+    except LOADING_ERRORS as error:
         if not is_squad_es or config is None:
             raise UserError(
                 f"{source}: cannot be loaded, no hub reachable or no such data ({_first_line(error)}): check the name, "
@@ -90,7 +87,7 @@ def _read_address(
     """Read a SQuAD JSON file from the network; the library keeps the download."""
     try:
         path = datasets.DownloadManager().download(address)
-    except _LOADING_ERRORS as error:
+    except LOADING_ERRORS as error:
         raise UserError(
             f"{source}: no hub reachable, nor {address} ({_first_line(error)}): use train_files, validation_files, "
             "test_files or predict_files"
