@@ -73,6 +73,19 @@ def test_stopped_run_goes_on_in_its_folder(stopped, arguments):
     assert [step for step, _ in losses] == list(range(after["step"]))
 
 
+def test_checkpoint_that_the_configuration_refuses_leaves_the_run_as_it_is(stopped, arguments, capsys):
+    before = {name: (stopped / name).read_bytes() for name in ("config.yaml", "status.json", "metrics.csv")}
+    last = stopped / "checkpoints" / "last.ckpt"
+    sizes = {"num_layers": 2, "hidden_size": 4, "num_heads": 2, "intermediate_size": 8}
+    with pytest.raises(SystemExit) as info:
+        main(["fit", *arguments, f"--ckpt_path={last}", f"--model.student={sizes}"])
+    assert info.value.code == 1
+    assert "of another model" in capsys.readouterr().err.splitlines()[-1]
+    assert {name: (stopped / name).read_bytes() for name in before} == before
+    main(["fit", *arguments, "--ckpt_path=auto"])
+    assert status(stopped)["state"] == "finished"
+
+
 def test_run_that_another_process_works_on_is_refused_and_left_as_it_is(stopped, arguments, monkeypatch, capsys):
     before = status(stopped)
     monkeypatch.setattr("distill.callbacks.status.lock_run", lambda _: None)  # a lock is never against its own process

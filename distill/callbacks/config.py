@@ -37,10 +37,15 @@ class LoggedConfigCallback(SaveConfigCallback):
         super().__init__(parser, config, config_filename, **{**kwargs, "save_to_log_dir": False})
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
-        """Save the configuration before anything else is set up."""
+        """Save the configuration before anything else is set up; that of a fit when its checkpoint has been taken."""
         # Asked for here, because every process has to take part.
         self._folder = run_folder(trainer)
-        super().setup(trainer, pl_module, stage)
+        if stage != "fit":
+            super().setup(trainer, pl_module, stage)
+
+    def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Save the configuration of a fit: one that its checkpoint refuses must not replace the run's own."""
+        super().setup(trainer, pl_module, "fit")
 
     def save_config(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         """Write the file and log the hyperparameters, on the first process."""

@@ -38,11 +38,13 @@ class StatusFile(L.Callback):
     def __init__(self, lock: bool = True) -> None:
         self.lock = lock
         self.status = RunStatus("running")
+        # The folder, and the same once the run has begun.
+        self._taken: Path | None = None
         self._folder: Path | None = None
         self._lock: IO[bytes] | None = None
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
-        """Say that the run has begun."""
+        """Take the folder."""
         folder = run_folder(trainer)  # asked on every process, since it may be agreed among them
         if stage != "fit" or folder is None or not trainer.is_global_zero:
             return
@@ -50,7 +52,13 @@ class StatusFile(L.Callback):
             self._lock = lock_run(folder)
             if self._lock is None:
                 raise UserError(f"{folder}: another process is working on this run; wait for it or end it")
-        self._folder = folder
+        self._taken = folder
+
+    def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Say that the run has begun; a checkpoint that it refuses has ended it before, and changed nothing."""
+        folder = self._folder = self._taken
+        if folder is None:
+            return
         before = read_status(folder) or RunStatus("running")
         self.status = replace(before, state="running", ended=None, wandb_id=_wandb_id(trainer) or before.wandb_id)
         write_status(folder, self.status)
