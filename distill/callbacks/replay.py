@@ -30,6 +30,8 @@ def set_random_state(states: Mapping[str, Tensor], device: torch.device) -> None
 
 def replay(trainer: L.Trainer, module: Any, folder: Path) -> list[str]:
     """Compute a kept step's values and gradient again; return them beside the kept ones, a line for each."""
+    if not hasattr(module, "compute_means"):
+        raise UserError("guard.replay: steps of runs of several tasks cannot be repeated yet; look at what was kept")
     fault, batches, randoms, weights = load_fault(folder)
     schedule: Any = next(callback for callback in trainer.callbacks if hasattr(callback, "plan"))  # type: ignore[attr-defined]
     if schedule.stages.get(fault.stage) is None:
@@ -51,7 +53,9 @@ def replay(trainer: L.Trainer, module: Any, folder: Path) -> list[str]:
         total = torch.stack([fault.weights[name] * value for name, value in terms.items()]).sum()
         torch.autograd.backward(total / len(batches))
         now = {"loss": total, **terms}
-        lines += [f"  batch {i}: {name} {float(value):.6g}, was {kept[name]:.6g}" for name, value in now.items()]
+        lines += [
+            f"  batch {i}: {name} {float(value.detach()):.6g}, was {kept[name]:.6g}" for name, value in now.items()
+        ]
     norm = torch.nn.utils.get_total_norm([p.grad for p in module.parameters() if p.grad is not None])
     module.zero_grad()
     return [*lines, f"  gradient norm {float(norm):.6g}, was {fault.gradient_norm:.6g}"]
