@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import json
 import os
 import random
@@ -14,6 +15,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
+
+from distill.checkpoints import load_checkpoint
 
 ROOT = Path(__file__).parents[2]
 CONFIG = Path(__file__).with_name("config.yaml")
@@ -94,7 +97,7 @@ class Campaign:
         if status(folders[-1]).get("state") != "finished":  # a signal may come when nothing is left to stop
             process, log = self.start(folders[-1])
             code = process.wait()
-        outcome.same_student = code == 0 and all(student(folder) == student(whole) for folder in folders)
+        outcome.same_student = code == 0 and all(ending(folder) == ending(whole) for folder in folders)
         verdict = "same" if outcome.same_student else f"DIFFERENT: exit code {code}, see {log}"
         resumed = [status(folder).get("resumed_at") for folder in folders]
         say(f"run {index}: killed {', '.join(outcome.moments)}; resumed at steps {resumed}: {verdict}")
@@ -166,7 +169,17 @@ def status(folder: Path) -> dict:
     return json.loads(found[-1].read_text(encoding="utf-8")) if found else {}
 
 
-def student(folder: Path) -> bytes:
-    """Return the weights of the one finished run in a folder."""
+def ending(folder: Path) -> str:
+    """Return a digest of what the one finished run in a folder ended with: its student, and all that trained on.
+
+    The student is the best checkpoint's; the last one's weights and moments show differences that came later.
+    """
     (weights,) = (folder / "runs" / "kills").glob("version_*/student/model.safetensors")
-    return weights.read_bytes()
+    digest = hashlib.sha256(weights.read_bytes())
+    last = load_checkpoint(weights.parents[1] / "checkpoints" / "last.ckpt")
+    moments = [
+        tensor for state in last["optimizer_states"] for entry in state["state"].values() for tensor in entry.values()
+    ]
+    for tensor in (*last["state_dict"].values(), *moments):
+        digest.update(tensor.cpu().numpy().tobytes())
+    return f"step {last['global_step']}: {digest.hexdigest()}"
