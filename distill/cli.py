@@ -18,6 +18,7 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.utilities import rank_zero_warn
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
+from safetensors import SafetensorError
 
 from distill.callbacks.benchmark import LatencyBenchmark
 from distill.callbacks.checkpoints import BestInFinalStage, LastCheckpoint
@@ -59,9 +60,9 @@ TRAINER_DEFAULTS: dict[str, Any] = {
 #: The callbacks of every run, in the order in which they act, and the name under which each is configured.
 CALLBACKS: dict[str, type[L.Callback]] = {
     "schedule": StageSchedule,
+    "random_state": RandomState,  # before the guard, which keeps what a batch draws
     "guard": NumericalGuard,
     "doctor": Doctor,
-    "random_state": RandomState,
     "last_checkpoint": LastCheckpoint,
     "best_checkpoint": BestInFinalStage,
     "throughput": Throughput,
@@ -249,6 +250,8 @@ def _environment_error(error: BaseException) -> Exception | None:
     """Return what says one clear line by itself: a mistake in the Trainer's settings, or trouble with the disk."""
     if isinstance(error, MisconfigurationException):
         return error
+    if isinstance(error, SafetensorError):
+        return UserError(f"weights cannot be written or read: {first_line(error)}")
     if isinstance(error, OSError) and error.errno in _ENVIRONMENT_ERRORS:
         return UserError(f"{error.filename}: {error.strerror}") if error.filename else error
     return None
@@ -279,7 +282,7 @@ def main(args: list[str] | None = None) -> None:
     except RunStopped as stop:
         sys.stderr.write(f"{stop}; go on with --ckpt_path auto\n")
         sys.exit(128 + stop.signal)
-    except (UserError, MisconfigurationException, OSError) as error:
+    except (UserError, MisconfigurationException, OSError, SafetensorError) as error:
         # What fails while a run is being ended may hide what ended it.
         mistake = user_error(error) or _environment_error(error)
         if mistake is None:
