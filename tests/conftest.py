@@ -54,7 +54,11 @@ def squad_document(num_paragraphs: int = 6, prefix: str = "q") -> dict:
 
 @pytest.fixture(autouse=True)
 def _leave_no_trace(tmp_path, monkeypatch):
-    """Runs write under the test's own folder, and random state does not leak between tests."""
+    """Runs write under the test's own folder; neither random state nor the environment leaks between tests.
+
+    Lightning leaves ``PL_GLOBAL_SEED`` and W&B the address of its service, which the next test's processes would take.
+    """
+    environment = dict(os.environ)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setenv("WANDB_DATA_DIR", str(tmp_path / "wandb"))
     with torch.random.fork_rng(devices=[]):
@@ -62,6 +66,8 @@ def _leave_no_trace(tmp_path, monkeypatch):
         yield
     if wandb.run is not None:  # the next logger in this process would go on writing into it
         wandb.finish()
+    os.environ.clear()
+    os.environ.update(environment)
 
 
 @pytest.fixture
