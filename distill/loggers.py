@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import netrc
 import os
+import shutil
 from collections.abc import Mapping, Sequence
 from numbers import Real
 from pathlib import Path
@@ -88,6 +89,7 @@ class WandbRun(WandbLogger):
         self._wandb_init.pop("anonymous", None)
         self.best = tuple(best)
         self.lowest = tuple(lowest)
+        self._has_content = False
 
     @property
     @rank_zero_experiment
@@ -111,7 +113,20 @@ class WandbRun(WandbLogger):
     @rank_zero_only
     def log_hyperparams(self, params: Any, *args: Any, **kwargs: Any) -> None:
         """Store hyperparameters under dotted keys."""
+        self._has_content = True
         super().log_hyperparams(flatten(params if isinstance(params, Mapping) else vars(params)), *args, **kwargs)
+
+    @rank_zero_only
+    def finalize(self, status: str) -> None:
+        """Close the run; of one that failed before anything was logged, such as by its checkpoint, nothing stays."""
+        super().finalize(status)
+        run: Any = self.__dict__["_experiment"]
+        if status == "failed" and run is not None and self._wandb_init["mode"] == "offline" and not self._has_content:
+            folder = Path(run.dir).parent
+            run.finish(exit_code=1)
+            shutil.rmtree(folder, ignore_errors=True)
+            _remove_if_no_run(folder.parent)
+            self._experiment = None
 
     def _start(self) -> Any:
         make = WandbLogger.experiment.fget
@@ -129,6 +144,12 @@ class WandbRun(WandbLogger):
         elif url := getattr(run, "url", None):
             rank_zero_info("W&B run: %s", url)
         return run
+
+
+def _remove_if_no_run(folder: Path) -> None:
+    """Remove what W&B keeps beside runs, its own logs and links to the latest run, where there is no run."""
+    if not any(path.is_dir() and not path.is_symlink() for path in folder.iterdir()):
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def choose_mode() -> Mode:

@@ -96,6 +96,16 @@ def test_an_offline_start_that_fails_is_an_error(tmp_path, monkeypatch):
         _ = WandbRun(save_dir=str(tmp_path)).experiment
 
 
+@pytest.mark.parametrize("logged", [False, True])
+def test_a_run_that_failed_before_anything_was_logged_leaves_nothing(tmp_path, logged):
+    logger = WandbRun(save_dir=str(tmp_path))
+    _ = logger.experiment
+    if logged:
+        logger.log_hyperparams({"seed": 1})
+    logger.finalize("failed")
+    assert bool(list(tmp_path.glob("wandb/offline-run-*"))) == (tmp_path / "wandb").exists() == logged
+
+
 @pytest.mark.parametrize(
     ("wish", "credentials", "mode"),
     [

@@ -37,15 +37,33 @@ class LoggedConfigCallback(SaveConfigCallback):
         super().__init__(parser, config, config_filename, **{**kwargs, "save_to_log_dir": False})
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
-        """Save the configuration before anything else is set up; that of a fit when its checkpoint has been taken."""
-        # Asked for here, because every process has to take part.
-        self._folder = run_folder(trainer)
-        if stage != "fit":
-            super().setup(trainer, pl_module, stage)
+        """Settle the folder; nothing is saved before the checkpoint has been taken.
+
+        A command that its checkpoint refuses must not replace the run's own configuration, or leave a run behind.
+        """
+        self._folder = run_folder(trainer)  # asked on every process, since it may be agreed among them
+        self._stage: str | None = stage
+
+    def _save_once(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        if self._stage is not None:
+            super().setup(trainer, pl_module, self._stage)
+            self._stage = None
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Save the configuration of a fit: one that its checkpoint refuses must not replace the run's own."""
-        super().setup(trainer, pl_module, "fit")
+        """Save the configuration of a fit."""
+        self._save_once(trainer, pl_module)
+
+    def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Save the configuration of a validation by itself."""
+        self._save_once(trainer, pl_module)
+
+    def on_test_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Save the configuration of a test."""
+        self._save_once(trainer, pl_module)
+
+    def on_predict_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Save the configuration of predictions."""
+        self._save_once(trainer, pl_module)
 
     def save_config(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         """Write the file and log the hyperparameters, on the first process."""
