@@ -7,6 +7,6 @@ from tests.kills.trial import Campaign
 
 @pytest.mark.slow
 @pytest.mark.kills
-@pytest.mark.parametrize("signal", ["KILL", "TERM"])
-def test_killed_runs_end_as_the_uninterrupted_one(tmp_path, signal):
-    assert Campaign(kills=10, signal=signal, jobs=2, folder=str(tmp_path)).run()
+@pytest.mark.parametrize(("config", "signal"), [("distill", "KILL"), ("distill", "TERM"), ("pretrain", "KILL")])
+def test_killed_runs_end_as_the_uninterrupted_one(tmp_path, config, signal):
+    assert Campaign(kills=10, signal=signal, jobs=2, folder=str(tmp_path), config=config).run()

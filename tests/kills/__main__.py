@@ -1,16 +1,17 @@
 """Kills real fits at random moments, resumes them, and compares their students with an uninterrupted run's.
 
-python -m tests.kills --kills 50 [--signal KILL|TERM] [--seed 0] [--jobs 1]
+python -m tests.kills --kills 50 [--config distill|pretrain] [--signal KILL|TERM] [--seed 0] [--jobs 1]
 """
 
 import argparse
 
-from tests.kills.trial import Campaign
+from tests.kills.trial import CONFIGS, Campaign
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=50, help="how many processes to kill")
+    parser.add_argument("--config", choices=tuple(CONFIGS), default="distill", help="what is trained")
     parser.add_argument("--signal", choices=("KILL", "TERM"), default="KILL")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--jobs", type=int, default=1, help="how many runs at a time")

@@ -11,15 +11,17 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from importlib import resources
+from itertools import islice
 from pathlib import Path
 
+from distill.assets.text_es.generate import sample_documents
 from distill.checkpoints import load_checkpoint
 
 ROOT = Path(__file__).parents[2]
-CONFIG = Path(__file__).with_name("config.yaml")
 
 #: Kills of one run; after so many it is left to end.
 KILLS_PER_RUN = 5
@@ -34,12 +36,11 @@ class Outcome:
     same_student: bool = False
 
 
-def slices(folder: Path) -> dict[str, Path]:
+def questions(folder: Path) -> dict[str, Path]:
     """Write a few paragraphs of the embedded sets as files."""
-    folder.mkdir(parents=True, exist_ok=True)
     files = {}
-    for name, count in (("train", 24), ("dev", 4)):
-        source = resources.files("distill.assets") / "qa_es" / f"{name}.json"
+    for name, part, count in (("train", "train", 24), ("validation", "dev", 4)):
+        source = resources.files("distill.assets") / "qa_es" / f"{part}.json"
         document = json.loads(source.read_text(encoding="utf-8"))
         paragraphs = [paragraph for article in document["data"] for paragraph in article["paragraphs"]][:count]
         files[name] = folder / f"{name}.json"
@@ -48,13 +49,37 @@ def slices(folder: Path) -> dict[str, Path]:
     return files
 
 
+def texts(folder: Path) -> dict[str, Path]:
+    """Write a few documents of the embedded sample as files."""
+    documents = sample_documents()
+    files = {}
+    for name, count in (("train", 60), ("validation", 8)):
+        files[name] = folder / f"{name}.txt"
+        files[name].write_text("\n\n\n".join(islice(documents, count)), encoding="utf-8")
+    return files
+
+
+#: What is killed: the name of a configuration beside this file, and what writes the files that it reads.
+CONFIGS: dict[str, Callable[[Path], dict[str, Path]]] = {"distill": questions, "pretrain": texts}
+
+
 class Campaign:
     """Kills ``kills`` processes with a signal at moments drawn from ``seed`` and resumes with ``--ckpt_path auto``."""
 
-    def __init__(self, kills: int, signal: str = "KILL", seed: int = 0, jobs: int = 1, folder: str = "kills") -> None:
+    def __init__(
+        self,
+        kills: int,
+        signal: str = "KILL",
+        seed: int = 0,
+        jobs: int = 1,
+        folder: str = "kills",
+        config: str = "distill",
+    ) -> None:
         self.kills, self.signal, self.seed, self.jobs = kills, signal, seed, jobs
         self.folder = Path(folder).resolve()
-        self.files = slices(self.folder)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.config = Path(__file__).with_name(f"{config}.yaml")
+        self.files = CONFIGS[config](self.folder)
         self.run_seconds = 0.0
         self.num_steps = 0
 
@@ -132,8 +157,8 @@ class Campaign:
         log = folder / "log.txt"
         environment = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "WANDB_MODE": "offline"}
         command = [
-            *(sys.executable, ROOT / "train.py", "fit", f"--config={CONFIG}", "--ckpt_path=auto"),
-            *(f"--data.train_files=[{self.files['train']}]", f"--data.validation_files=[{self.files['dev']}]"),
+            *(sys.executable, ROOT / "train.py", "fit", f"--config={self.config}", "--ckpt_path=auto"),
+            *(f"--data.{name}_files=[{file}]" for name, file in self.files.items()),
             f"--data.cache_dir={folder / 'cache'}",
         ]
         with log.open("ab") as output:
