@@ -1,0 +1,93 @@
+"""A comparison of runs goes on where it was killed and reports what they scored; runs are tiny or made up."""
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+
+from distill.files import write_json
+from distill.reporting.status import RunStatus, write_status
+from distill.types import Answer, Example
+
+from .backbones import ARMS, build_arms, hold_back
+from .campaign import Arm, Campaign, merged, summarise
+
+
+def option(arguments: list[str], name: str) -> str:
+    return arguments[arguments.index(name) + 1]
+
+
+class FakeRuns:
+    """Leaves what fits and tests leave, and remembers what was asked for."""
+
+    def __init__(self, failing: tuple[str, str] | None = None) -> None:
+        self.failing = failing
+        self.calls: list[tuple[str, str]] = []
+
+    def __call__(self, arguments, place) -> None:
+        command, name = arguments[0], f"{place.parent.name}-{place.name}"
+        self.calls.append((command, name))
+        if (command, name) == self.failing:
+            raise RuntimeError("killed")
+        settings = yaml.safe_load((place / f"{command}.yaml").read_text(encoding="utf-8"))
+        assert settings["trainer"]["logger"][0]["init_args"] == {"save_dir": str(place), "name": command}
+        run = place / command / "version_0"
+        if command == "fit":
+            assert option(arguments, "--ckpt_path") == "auto"
+            write_status(run, RunStatus("finished"))
+        else:
+            assert option(arguments, "--ckpt_path") == str(place / "fit" / "version_0" / "checkpoints" / "best.ckpt")
+            assert settings["data"]["init_args"]["test_files"] == ["test.json"]
+            write_json(run / "predictions.json", {"q": place.name})
+
+
+def test_a_killed_campaign_does_only_what_is_left(tmp_path):
+    arms = {"one": Arm(["teacher.yaml"], {"trainer": {"max_epochs": 1}}), "other": Arm(["teacher.yaml"])}
+    first = FakeRuns(failing=("test", "other-2"))
+    with pytest.raises(RuntimeError, match="killed"):
+        Campaign(tmp_path, arms, [1, 2], ["test.json"], first).run()
+    campaign = Campaign(tmp_path, arms, [1, 2], ["test.json"], second := FakeRuns())
+    assert second.calls == []
+    assert campaign.predictions("other", 2) is None
+    campaign.run()
+    assert second.calls == [("test", "other-2")]
+    assert campaign.predictions("other", 2) == {"q": "2"}
+
+
+def test_settings_are_laid_over_one_another_key_by_key():
+    assert merged({"a": {"b": 1, "c": [1]}}, {"a": {"c": [2]}, "d": None}) == {"a": {"b": 1, "c": [2]}, "d": None}
+
+
+def test_scores_and_differences_by_hand():
+    kinds = [(), (Answer("sí", 0),)]
+    examples = [Example(str(index), "¿?", f"contexto {index % 5}", kinds[index % 2]) for index in range(20)]
+    right = {example.question_id: "sí" if example.answers else "" for example in examples}
+    answered = dict.fromkeys(right, "sí")
+    results = summarise(examples, {"a": [right, right], "b": [right, answered]}, [("a", "b"), ("a", "absent")])
+    assert results["arms"]["a"]["F1"] == {"seeds": [100, 100], "mean": 100, "interval": (100, 100)}
+    assert results["arms"]["b"]["EM"]["seeds"] == [100, 50]
+    assert list(results["differences"]) == ["a - b"]
+    assert results["differences"]["a - b"]["F1"]["difference"] == 25
+
+
+def test_one_article_in_ten_is_held_back_and_none_is_lost(tmp_path):
+    articles = [{"title": str(number), "paragraphs": []} for number in range(21)]
+    (tmp_path / "mix.json").write_text(json.dumps({"version": "v2.0", "data": articles}), encoding="utf-8")
+    files = hold_back(tmp_path / "mix.json", tmp_path / "out")
+    parts = {name: json.loads(Path(file).read_text(encoding="utf-8"))["data"] for name, file in files.items()}
+    assert [article["title"] for article in parts["validation"]] == ["0", "10", "20"]
+    assert sorted(article["title"] for part in parts.values() for article in part) == sorted(map(str, range(21)))
+
+
+@pytest.mark.slow
+def test_backbone_and_random_start_are_trained_alike(backbone_folder, squad_file, tmp_path):
+    files = {"train": str(squad_file), "validation": str(squad_file)}
+    arms = build_arms(backbone_folder, files, steps=2, learning_rate=1e-3, batch_size=2, repetition=0)
+    tiny = {"data": {"init_args": {"max_length": 96, "doc_stride": 16}}, "benchmark": {"lengths": [16], "rounds": 1}}
+    arms = {name: Arm(arm.configs, merged(arm.settings, tiny)) for name, arm in arms.items()}
+    campaign = Campaign(tmp_path, arms, [1], [str(squad_file)])
+    campaign.run()
+    reports = [json.loads((campaign.trained(name, 1) / "report.json").read_text("utf-8")) for name in ARMS]
+    assert reports[0]["student"]["num_parameters"] == reports[1]["student"]["num_parameters"]
+    assert all(campaign.predictions(name, 1) for name in ARMS)
