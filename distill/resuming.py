@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
-from lightning.pytorch.utilities import rank_zero_info, rank_zero_only, rank_zero_warn
+from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 
-from distill.checkpoints import CHECKPOINT_FOLDER, LAST, PREVIOUS, is_sound
+from distill.checkpoints import CHECKPOINT_FOLDER, LAST, PREVIOUS, damage_of
+from distill.distributed.launch import first_says
 from distill.loggers import flatten
 from distill.reporting.status import lock_run, read_status
 from distill.types import UserError
@@ -21,6 +21,10 @@ AUTO = "auto"
 
 #: Settings that say where a run lies or goes on, not what it is.
 _PLACE = ("ckpt_path", "weights_only", "trainer.logger")
+
+#: Settings in which a run may differ and still be taken for the one that was meant, and how many such runs are named.
+_NEAR = 3
+_MAX_NAMED = 3
 
 
 @dataclass(frozen=True)
@@ -40,25 +44,34 @@ class Continued:
     differences: tuple[str, ...] = ()
 
 
-def newest_run(folders: Path, config: Mapping[str, Any], lock: bool = True) -> Continued | None:
+def newest_run(folders: Path, config: Mapping[str, Any]) -> Continued | None:
     """Return the newest run of a configuration under ``folders`` that has not finished; None where there is none.
 
-    A run that another process is working on is left to it.
+    A run that another process is working on is left to it. Runs that are passed over although they may have been meant
+    are named: those in use, those whose configuration cannot be read, and those that differ in little.
 
     Args:
         folders: Holds the folders of runs.
         config: The configuration, resolved.
-        lock: Whether to ask for locks; processes of one run leave that to their first one.
     """
     unfinished = [
         folder
         for folder in (folders.iterdir() if folders.is_dir() else ())
         if (status := read_status(folder)) is not None and status.state != "finished"
     ]
+    num_named = 0
     for folder in sorted(unfinished, key=lambda folder: (folder / "status.json").stat().st_mtime_ns, reverse=True):
-        if differences(_config_of(folder), config) or (lock and not _is_free(folder)):
+        try:
+            differing = differences(read_config(folder), config)
+        except UserError as error:
+            rank_zero_warn(f"--ckpt_path auto: a run is passed over: {error}")
             continue
-        return Continued(folder, sound_checkpoint(folder), _wandb_id(folder))
+        if not differing and _is_free(folder):
+            return Continued(folder, sound_checkpoint(folder), _wandb_id(folder))
+        if len(differing) <= _NEAR and num_named < _MAX_NAMED:
+            reason = "; ".join(differing) or "another process is working on it"
+            rank_zero_info("--ckpt_path auto: passing over the run %s: %s", folder, reason)
+            num_named += 1
     return None
 
 
@@ -69,13 +82,45 @@ def run_of(checkpoint: Path, config: Mapping[str, Any]) -> Continued | None:
     is_state = checkpoint.name in (LAST, PREVIOUS) and checkpoint.parent.name == CHECKPOINT_FOLDER
     if not is_state or status is None or status.state == "finished":
         return None
-    return Continued(folder, checkpoint, status.wandb_id, tuple(differences(_config_of(folder), config)))
+    try:
+        differing = tuple(differences(read_config(folder), config))
+    except UserError as error:
+        rank_zero_warn(f"what the run has been configured with is not known: {error}")
+        differing = ()
+    return Continued(folder, checkpoint, status.wandb_id, differing)
 
 
 def sound_checkpoint(folder: Path) -> Path | None:
-    """Return a run's newest checkpoint that is whole."""
-    files = (folder / CHECKPOINT_FOLDER / name for name in (LAST, PREVIOUS))
-    return next((file for file in files if is_sound(file)), None)
+    """Return a run's newest checkpoint that is whole, and name those that are not."""
+    for file in (folder / CHECKPOINT_FOLDER / name for name in (LAST, PREVIOUS)):
+        try:
+            damage = damage_of(file)
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            damage = f"it cannot be read: {error.strerror}"
+        if damage is None:
+            return file
+        rank_zero_warn(f"{file}: the checkpoint is passed over: {damage}")
+    return None
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """Return what a run was configured with.
+
+    Raises:
+        UserError: If its ``config.yaml`` is missing or damaged.
+    """
+    file = folder / "config.yaml"
+    try:
+        config = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"{file}: {error.strerror}") from error
+    except (UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
+        raise UserError(f"{file}: not YAML in UTF-8: {next(iter(str(error).splitlines()), 'damaged')}") from error
+    if not isinstance(config, dict):
+        raise UserError(f"{file}: not a configuration")
+    return config
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
@@ -102,7 +147,8 @@ def log_folder(config: Mapping[str, Any]) -> Path | None:
 def go_on(config: Any, resolved: str) -> None:
     """Change the configuration of a fit so that it goes on with the run that its ``ckpt_path`` means, and say so.
 
-    ``auto`` means the newest unfinished run of the same configuration; the path of the last or previous checkpoint of
+    ``auto`` means the newest unfinished run of the same configuration, which of several processes the first one chooses
+    for all; the path of the last or previous checkpoint of
     an unfinished run means that one. Such a run goes on in its folder and in its run of W&B. With any other checkpoint
     a new run begins.
 
@@ -118,7 +164,7 @@ def go_on(config: Any, resolved: str) -> None:
         run = run_of(Path(config["ckpt_path"]), settings)
     else:
         folder = log_folder(settings)
-        run = newest_run(folder, settings, lock=rank_zero_only.rank == 0) if folder is not None else None
+        run = _chosen_by_the_first(folder, settings) if folder is not None else None
         if run is None:
             config["ckpt_path"] = None
             rank_zero_info("--ckpt_path auto: no unfinished run of this configuration in %s; starting anew", folder)
@@ -150,10 +196,20 @@ def _version(name: str) -> int | str:
     return int(number) if number != name and number.isdigit() else name
 
 
-def _config_of(folder: Path) -> dict[str, Any]:
-    with suppress(OSError, yaml.YAMLError):
-        return yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8")) or {}
-    return {}
+def _chosen_by_the_first(folders: Path, settings: Mapping[str, Any]) -> Continued | None:
+    """Return the newest run that the first process of this launch finds, on every one of its processes."""
+
+    def choose() -> list[str | None] | None:
+        run = newest_run(folders, settings)
+        if run is None:
+            return None
+        return [str(run.folder), str(run.checkpoint) if run.checkpoint else None, run.wandb_id]
+
+    chosen = first_says(choose, settings["trainer"]["num_nodes"])
+    if chosen is None:
+        return None
+    folder, checkpoint, wandb_id = chosen
+    return Continued(Path(folder), Path(checkpoint) if checkpoint else None, wandb_id)
 
 
 def _wandb_id(folder: Path) -> str | None:

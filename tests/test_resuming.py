@@ -21,10 +21,11 @@ CONFIG = {
     "seed_everything": 1,
     "ckpt_path": AUTO,
     "trainer": {
+        "num_nodes": 1,
         "logger": [
             {"class_path": "distill.CsvRun", "init_args": {"save_dir": "logs", "name": "distill", "version": None}},
             {"class_path": "distill.WandbRun", "init_args": {"project": "distill", "id": None}},
-        ]
+        ],
     },
 }
 
@@ -88,10 +89,62 @@ def test_damaged_checkpoint_gives_way_to_the_one_before(make_run):
     last = folder / "last.ckpt"
     (folder / "previous.ckpt").write_bytes(last.read_bytes())
     last.write_bytes(last.read_bytes()[:-100])
-    assert resume()["ckpt_path"].endswith("previous.ckpt")
+    with pytest.warns(UserWarning, match=r"last\.ckpt: the checkpoint is passed over: it was cut or altered"):
+        assert resume()["ckpt_path"].endswith("previous.ckpt")
 
 
-def test_run_of_another_living_process_is_left_alone(make_run):
+def test_runs_that_differ_in_little_are_named(make_run, caplog):
+    make_run("version_0", config={**CONFIG, "seed_everything": 2})
+    make_run("version_1", config={"seed_everything": 3, "a": 1, "b": 2, "c": 3})
+    with caplog.at_level("INFO"):
+        assert resume()["ckpt_path"] is None
+    assert "passing over the run logs/distill/version_0: seed_everything: 2 -> 1" in caplog.text
+    assert "version_1" not in caplog.text
+
+
+def test_few_of_many_runs_that_differ_in_little_are_named(make_run, caplog):
+    for seed in range(2, 10):
+        make_run(f"version_{seed}", config={**CONFIG, "seed_everything": seed}, age=seed)
+    with caplog.at_level("INFO"):
+        resume()
+    assert [f"version_{seed}:" in caplog.text for seed in range(2, 7)] == [True, True, True, False, False]
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"seed_everything: [", "not YAML in UTF-8: while parsing"),
+        (b"seed: \xff\xfe", "not YAML in UTF-8: 'utf-8' codec"),
+        (b"- 1\n- 2\n", "not a configuration"),
+        (b"", "not a configuration"),
+        (None, "No such file or directory"),
+    ],
+)
+def test_run_whose_configuration_is_damaged_is_passed_over_and_named(make_run, content, reason):
+    older = make_run("version_0", age=5)
+    file = make_run("version_1") / "config.yaml"
+    file.unlink()
+    if content is not None:
+        file.write_bytes(content)
+    with pytest.warns(UserWarning, match=f"auto: a run is passed over: logs/distill/version_1/config.yaml: {reason}"):
+        assert resume()["trainer"]["logger"][0]["init_args"]["version"] == 0
+    # Named by its path it goes on all the same, and says what is not known.
+    last = file.parent / "checkpoints" / "last.ckpt"
+    with pytest.warns(UserWarning, match="what the run has been configured with is not known"):
+        assert resume({**CONFIG, "ckpt_path": str(last)})["ckpt_path"] == str(last)
+    assert older.exists()
+
+
+def test_all_processes_take_the_choice_of_the_first(make_run, monkeypatch):
+    make_run("version_0")
+    monkeypatch.setenv("DISTILL_FIRST_PROCESS_SAYS", "")
+    chosen = resume()
+    make_run("version_1")  # what a process that starts a moment later would find
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    assert resume() == chosen
+
+
+def test_run_of_another_living_process_is_left_alone(make_run, caplog):
     folder = make_run("version_0")
     code = (
         "import sys, pathlib; from distill.reporting.status import lock_run; "
@@ -101,8 +154,9 @@ def test_run_of_another_living_process_is_left_alone(make_run):
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
     other = subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     assert other.stdout.readline() == b"held\n"
-    assert newest_run(folder.parent, CONFIG) is None
-    assert newest_run(folder.parent, CONFIG, lock=False).folder == folder
+    with caplog.at_level("INFO"):
+        assert newest_run(folder.parent, CONFIG) is None
+    assert f"passing over the run {folder}: another process is working on it" in caplog.text
     assert lock_run(folder) is None
     other.kill()
     other.wait()
@@ -137,11 +191,11 @@ def test_logger_that_would_delete_the_metrics_is_refused(make_run):
     }
     make_run("version_0")
     with pytest.raises(UserError, match=r"list a distill\.CsvRun first"):
-        resume({**CONFIG, "trainer": {"logger": [logger]}})
+        resume({**CONFIG, "trainer": {"num_nodes": 1, "logger": [logger]}})
 
 
 def test_place_is_no_difference():
-    moved = {**CONFIG, "ckpt_path": None, "trainer": {"logger": []}}
+    moved = {**CONFIG, "ckpt_path": None, "trainer": {"num_nodes": 1, "logger": []}}
     assert differences(CONFIG, moved) == []
     assert differences({"a": {"b": [1]}}, {"a": {"b": [2]}, "c": 0}) == ["a.b: [1] -> [2]", "c: None -> 0"]
 
