@@ -1,29 +1,38 @@
 """Checkpoint files: written whole or not at all, checked when read, and never unpickled into arbitrary objects.
 
-A checkpoint is the zip archive that ``torch.save`` writes. It carries a CRC-32 of each of its parts, which torch itself
-does not look at; here they are compared before anything is read, so that a file that was cut or altered is recognised.
+A checkpoint is the zip archive that ``torch.save`` writes, with a SHA-256 of all of it in the archive's comment, where
+other readers overlook it. It is compared before anything is read, so that a file that was cut or altered is recognised.
+Archives without one, of before, are checked by the CRC-32 of each of their parts.
 """
 
 from __future__ import annotations
 
+import hashlib
 import io
-import os
 import pickle
 import struct
 import zipfile
 import zlib
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import torch
 
+from distill.files import new_file, sync_file
 from distill.types import UserError
 
 #: The folder of a run that holds its checkpoints, the one to resume from, and the one before that.
 CHECKPOINT_FOLDER = "checkpoints"
 LAST = "last.ckpt"
 PREVIOUS = "previous.ckpt"
+
+#: How a zip archive without a comment ends: this, 16 bytes, and the comment's length, 0.
+_END_MARK, _END_SIZE = b"PK\5\6", 22
+
+#: A SHA-256 as the comment: in digits, which hold no mark.
+_DIGEST_SIZE = 64
+_DIGEST_LENGTH = struct.pack("<H", _DIGEST_SIZE)
 
 #: What the readers of archives and of pickles say of bytes that make no sense.
 _UNREADABLE = (
@@ -35,25 +44,22 @@ _UNREADABLE = (
 def save_checkpoint(path: Path, content: dict[str, Any]) -> None:
     """Write a checkpoint under a temporary name in the same folder, have it on the disk, and rename it.
 
-    At every moment ``path`` is the old file or the new one, each whole, also where the power fails.
+    At every moment ``path`` is the old file or the new one, each whole, also where the power fails. What ``last.ckpt``
+    was becomes ``previous.ckpt`` once the new one is on the disk: until then both are there, so a disk has to have room
+    for three.
 
     Raises:
-        UserError: If it cannot be written; an older file stays as it was, and nothing of the new one remains.
+        UserError: If it cannot be written; older files stay as they were, and nothing of the new one remains.
     """
     buffer = io.BytesIO()
     torch.save(content, buffer)
-    partial = path.with_name(f".{path.name}.partial")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with partial.open("wb") as file:
-            file.write(buffer.getbuffer())
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-        _sync_folder(path.parent)
+        with new_file(path) as file:
+            _write_sealed(buffer.getbuffer(), file)
+            if path.name == LAST:
+                sync_file(file)
+                keep_previous(path)
     except OSError as error:
-        with suppress(OSError):
-            partial.unlink()
         raise UserError(f"{path}: the checkpoint cannot be written: {error.strerror}; {_what_is_left(path)}") from error
 
 
@@ -84,8 +90,13 @@ def damage_of(path: Path) -> str | None:
         OSError: If it is absent or cannot be read.
     """
     try:
-        with zipfile.ZipFile(path) as archive:
-            broken = archive.testzip()
+        with path.open("rb") as file:
+            if (sealed := _is_sealed_rightly(file)) is not None:
+                return None if sealed else "it does not match its checksum"
+            if not _ends_without_comment(file):
+                return "it was cut or altered"
+            with zipfile.ZipFile(file) as archive:
+                broken = archive.testzip()
     except _UNREADABLE as error:
         return f"it was cut or altered ({error})"
     return f"its part {broken} does not match its checksum" if broken is not None else None
@@ -113,10 +124,11 @@ def keep_previous(path: Path) -> None:
         try:
             second.hardlink_to(path)
             second.replace(path.with_name(PREVIOUS))
-            # Two names of one file: then the rename does nothing and leaves the second name.
-            second.unlink(missing_ok=True)
         except OSError:
             path.replace(path.with_name(PREVIOUS))
+        finally:
+            # Two names of one file: then the rename does nothing and leaves the second name.
+            second.unlink(missing_ok=True)
 
 
 def _what_is_left(path: Path) -> str:
@@ -127,11 +139,32 @@ def _what_is_left(path: Path) -> str:
     return f"the last good one is whole; when that is mended, go on with --ckpt_path {sound}"
 
 
-def _sync_folder(folder: Path) -> None:
-    """Have the rename itself on the disk, where the system can."""
-    with suppress(OSError):
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+def _write_sealed(archive: memoryview, file: IO[bytes]) -> None:
+    """Write an archive that has no comment with its checksum as the comment."""
+    content = archive[: -len(_DIGEST_LENGTH)]
+    digest = hashlib.sha256(content)
+    digest.update(_DIGEST_LENGTH)
+    for part in (content, _DIGEST_LENGTH, digest.hexdigest().encode()):
+        file.write(part)
+
+
+def _is_sealed_rightly(file: IO[bytes]) -> bool | None:
+    """Whether an archive matches the checksum in its comment; None where there is none."""
+    size = file.seek(0, io.SEEK_END) - _DIGEST_SIZE
+    file.seek(max(0, size - _END_SIZE))
+    end = file.read(_END_SIZE)
+    if not (end.startswith(_END_MARK) and end.endswith(_DIGEST_LENGTH)):
+        return None
+    expected = file.read()
+    file.seek(0)
+    digest = hashlib.sha256()
+    while part := file.read(min(2**20, size - file.tell())):
+        digest.update(part)
+    return digest.hexdigest().encode() == expected
+
+
+def _ends_without_comment(file: IO[bytes]) -> bool:
+    """Whether a file ends as an archive without a comment does."""
+    file.seek(max(0, file.seek(0, io.SEEK_END) - _END_SIZE))
+    end = file.read()
+    return end.startswith(_END_MARK) and end.endswith(b"\0\0")

@@ -13,6 +13,8 @@ from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.loggers.csv_logs import ExperimentWriter
 from lightning.pytorch.utilities import rank_zero_only
 
+from distill.files import write_text
+
 
 class CsvRun(CSVLogger):
     """Lightning's CSV logger, but a ``metrics.csv`` that is there already is continued, not deleted.
@@ -88,9 +90,5 @@ class _ContinuedWriter(ExperimentWriter):
         self._write(text.getvalue())
 
     def _write(self, text: str) -> None:
-        """Replace the file, under a temporary name first."""
-        path = Path(self.metrics_file_path)
-        partial = path.with_name(f".{path.name}.partial")
-        with partial.open("w", newline="", encoding="utf-8") as file:
-            file.write(text)
-        partial.replace(path)
+        """Replace the file as a whole."""
+        write_text(Path(self.metrics_file_path), text)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -22,11 +23,48 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write UTF-8 text under a temporary name in the same folder, then rename it; the folder is made when missing."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(path)
+    """Write UTF-8 text whole or not at all, see :func:`new_file`; the folder is made when missing."""
+    with new_file(path) as file:
+        file.write(text.encode())
+
+
+@contextmanager
+def new_file(target: Path) -> Iterator[IO[bytes]]:
+    """Yield a file beside ``target`` that takes its place when the block ends well; otherwise nothing of it remains.
+
+    At every moment ``target`` is the old file or the new one, each whole, also where the power fails.
+
+    Raises:
+        OSError: If it cannot be written, such as on a full disk.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial = target.with_name(f".{target.name}.partial")
+    try:
+        with partial.open("wb") as file:
+            yield file
+            sync_file(file)
+        partial.replace(target)
+    except BaseException:
+        with suppress(OSError):
+            partial.unlink()
+        raise
+    _sync_folder(target.parent)
+
+
+def sync_file(file: IO[bytes]) -> None:
+    """Have what was written to an open file on the disk."""
+    file.flush()
+    os.fsync(file.fileno())
+
+
+def _sync_folder(folder: Path) -> None:
+    """Have the rename itself on the disk, where the system can."""
+    with suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 @contextmanager

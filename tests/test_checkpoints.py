@@ -47,17 +47,24 @@ def test_a_cut_file_is_recognised(sound, tmp_path_factory, data):
 
 
 @given(data=st.data())
-def test_a_flipped_bit_is_recognised_or_changes_nothing(sound, tmp_path_factory, data):
+def test_a_flipped_bit_is_recognised(sound, tmp_path_factory, data):
     path = tmp_path_factory.mktemp("flipped") / "last.ckpt"
     damaged = bytearray(sound)
     damaged[data.draw(st.integers(0, len(sound) - 1))] ^= 1 << data.draw(st.integers(0, 7))
     path.write_bytes(damaged)
-    try:
-        loaded = load_checkpoint(path)
-    except UserError as error:
-        assert "damaged" in str(error)  # noqa: PT017 - either outcome is right
-    else:
-        assert same(loaded, CONTENT)  # the padding between the parts
+    assert not is_sound(path)
+    with pytest.raises(UserError, match="damaged"):
+        load_checkpoint(path)
+
+
+def test_damage_to_the_table_of_contents_is_recognised(sound, tmp_path):
+    path = tmp_path / "last.ckpt"
+    # Everything behind the last part: headers, sizes, places, names, the number of parts, the checksum.
+    for place in range(sound.index(b"PK\1\2"), len(sound)):
+        damaged = bytearray(sound)
+        damaged[place] ^= 255
+        path.write_bytes(damaged)
+        assert not is_sound(path)
 
 
 def test_a_flipped_weight_is_recognised(sound, tmp_path):
@@ -67,6 +74,25 @@ def test_a_flipped_weight_is_recognised(sound, tmp_path):
     (tmp_path / "last.ckpt").write_bytes(damaged)
     with pytest.raises(UserError, match=r"does not match its checksum$"):
         load_checkpoint(tmp_path / "last.ckpt")
+
+
+def test_checkpoints_of_before_and_those_of_torch_are_read_and_checked_by_their_parts(tmp_path):
+    path = tmp_path / "last.ckpt"
+    torch.save(CONTENT, path)
+    assert same(load_checkpoint(path), CONTENT)
+    weights = CONTENT["state_dict"]["a"].numpy().tobytes()
+    damaged = bytearray(path.read_bytes())
+    damaged[damaged.index(weights) + 17] ^= 1
+    path.write_bytes(damaged)
+    with pytest.raises(UserError, match=r"its part .*data/0 does not match its checksum$"):
+        load_checkpoint(path)
+
+
+@pytest.mark.parametrize("mmap", [True, False])
+def test_torch_reads_what_was_sealed(sound, tmp_path, mmap):
+    path = tmp_path / "last.ckpt"
+    path.write_bytes(sound)
+    assert same(torch.load(path, weights_only=True, mmap=mmap), CONTENT)
 
 
 def test_the_one_before_is_offered_where_it_is_sound(sound, tmp_path):
@@ -101,16 +127,35 @@ def test_nothing_is_executed(tmp_path, monkeypatch):
 
 def test_previous_is_what_last_was(tmp_path):
     last, previous = tmp_path / "last.ckpt", tmp_path / "previous.ckpt"
-    keep_previous(last)
-    assert not previous.exists()
     for step in range(3):
-        keep_previous(last)
-        assert step == 0 or load_checkpoint(last)["global_step"] == step - 1  # never missing
         save_checkpoint(last, {"global_step": step})
-    assert (load_checkpoint(last)["global_step"], load_checkpoint(previous)["global_step"]) == (2, 1)
+        assert load_checkpoint(last)["global_step"] == step
+        assert previous.exists() == (step > 0)
+    assert load_checkpoint(previous)["global_step"] == 1
     keep_previous(last)
     keep_previous(last)
     assert sorted(file.name for file in tmp_path.iterdir()) == ["last.ckpt", "previous.ckpt"]
+
+
+def test_two_checkpoints_are_two_files_until_a_third_is_on_the_disk(tmp_path, monkeypatch):
+    fsync, steps = os.fsync, []
+
+    def watch(descriptor) -> None:
+        fsync(descriptor)
+        if Path(f"/proc/self/fd/{descriptor}").readlink().name == ".last.ckpt.partial" and not steps:
+            steps.extend(load_checkpoint(tmp_path / name)["global_step"] for name in ("last.ckpt", "previous.ckpt"))
+
+    for step in (1, 2):
+        save_checkpoint(tmp_path / "last.ckpt", {"global_step": step})
+    monkeypatch.setattr(os, "fsync", watch)
+    save_checkpoint(tmp_path / "last.ckpt", {"global_step": 3})
+    assert steps == [2, 1]
+
+
+def test_other_checkpoints_have_no_previous_one(tmp_path):
+    for step in (1, 2):
+        save_checkpoint(tmp_path / "best.ckpt", {"global_step": step})
+    assert [file.name for file in tmp_path.iterdir()] == ["best.ckpt"]
 
 
 def test_file_system_without_hard_links(tmp_path, monkeypatch):
@@ -124,18 +169,20 @@ def test_file_system_without_hard_links(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("where", ["fsync", "replace"])
-def test_failure_leaves_the_old_one_and_says_so(tmp_path, monkeypatch, where):
+def test_failure_leaves_the_old_ones_and_says_so(tmp_path, monkeypatch, where):
     def fail(*_):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     last = tmp_path / "last.ckpt"
-    save_checkpoint(last, {"global_step": 1})
+    for step in (1, 2):
+        save_checkpoint(last, {"global_step": step})
     monkeypatch.setattr(*(("os.fsync",) if where == "fsync" else (Path, "replace")), fail)
     message = rf"cannot be written: No space left on device; the last good one is whole.*--ckpt_path {last}"
     with pytest.raises(UserError, match=message):
-        save_checkpoint(last, {"global_step": 2})
-    assert [file.name for file in tmp_path.iterdir()] == ["last.ckpt"]
-    assert load_checkpoint(last)["global_step"] == 1
+        save_checkpoint(last, {"global_step": 3})
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["last.ckpt", "previous.ckpt"]
+    assert load_checkpoint(last)["global_step"] == 2
+    assert load_checkpoint(tmp_path / "previous.ckpt")["global_step"] == 1
 
 
 @pytest.fixture
@@ -152,19 +199,20 @@ def small_disk(tmp_path):
 
 def test_a_disk_that_is_really_full(small_disk):
     last = small_disk / "last.ckpt"
-    save_checkpoint(last, {"global_step": 1, "weights": torch.zeros(2_000)})
-    keep_previous(last)
+    for step in (1, 2):
+        save_checkpoint(last, {"global_step": step, "weights": torch.zeros(2_000)})
     with pytest.raises(UserError, match="No space left on device; the last good one is whole"):
-        save_checkpoint(last, {"global_step": 2, "weights": torch.zeros(20_000)})
-    assert load_checkpoint(last)["global_step"] == 1
+        save_checkpoint(last, {"global_step": 3, "weights": torch.zeros(20_000)})
+    assert load_checkpoint(last)["global_step"] == 2
+    assert load_checkpoint(small_disk / "previous.ckpt")["global_step"] == 1
     assert sorted(file.name for file in small_disk.iterdir()) == ["last.ckpt", "previous.ckpt"]
 
 
 def test_damaged_checkpoint_never_takes_the_place_of_a_sound_one(tmp_path):
     path = tmp_path / "last.ckpt"
-    save_checkpoint(path, {"step": 1})
-    keep_previous(path)
-    save_checkpoint(path, {"step": 2})
+    for step in (1, 2):
+        save_checkpoint(path, {"step": step})
     path.write_bytes(path.read_bytes()[:-20])
-    keep_previous(path)
+    save_checkpoint(path, {"step": 3})
     assert load_checkpoint(tmp_path / "previous.ckpt") == {"step": 1}
+    assert load_checkpoint(path) == {"step": 3}

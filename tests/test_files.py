@@ -1,6 +1,38 @@
+import errno
+import os
+from pathlib import Path
+
 import pytest
 
-from distill.files import new_folder
+from distill.files import new_folder, write_text
+
+
+def test_file_is_on_the_disk_before_it_takes_its_place(tmp_path, monkeypatch):
+    target, events = tmp_path / "deep" / "status.json", []
+    fsync = os.fsync
+
+    def watch(descriptor) -> None:
+        events.append((Path(f"/proc/self/fd/{descriptor}").readlink().name, target.exists()))
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", watch)
+    write_text(target, "¿sí?\n")
+    assert target.read_bytes() == "¿sí?\n".encode()
+    assert events == [(".status.json.partial", False), ("deep", True)]
+
+
+@pytest.mark.parametrize("where", ["fsync", "replace"])
+def test_full_disk_leaves_the_older_file_and_nothing_else(tmp_path, monkeypatch, where):
+    def fail(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    target = tmp_path / "status.json"
+    write_text(target, "old")
+    monkeypatch.setattr(*(("os.fsync",) if where == "fsync" else (Path, "replace")), fail)
+    with pytest.raises(OSError, match="No space"):
+        write_text(target, "new")
+    assert target.read_text() == "old"
+    assert [path.name for path in tmp_path.iterdir()] == ["status.json"]
 
 
 def test_folder_appears_whole(tmp_path):

@@ -12,7 +12,7 @@ from lightning.pytorch.callbacks import Checkpoint, ModelCheckpoint
 from lightning.pytorch.trainer.states import TrainerFn
 
 from distill.callbacks.stages import StageSchedule
-from distill.checkpoints import CHECKPOINT_FOLDER, LAST, keep_previous
+from distill.checkpoints import CHECKPOINT_FOLDER, LAST
 from distill.reporting.files import run_folder
 from distill.tasks.base import Score
 from distill.types import UserError
@@ -106,8 +106,6 @@ class LastCheckpoint(Checkpoint):
         path = self._folder / LAST
         for logger in trainer.loggers:
             logger.save()  # what lies before a checkpoint is not logged again
-        if trainer.is_global_zero:
-            keep_previous(path)
         trainer.save_checkpoint(path, weights_only=False)
         self.path = path
 

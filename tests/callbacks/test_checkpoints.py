@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from distill.callbacks.checkpoints import BestInFinalStage, LastCheckpoint, best_rule
+from distill.callbacks.plugins import SafeCheckpointIO
 from distill.callbacks.stages import StageSchedule
 from distill.stages import Stage
 from distill.tasks.masked_language.task import MaskedLanguage
@@ -38,6 +39,7 @@ class ScriptedModule(FakeModule):
 def fit(folder, scores=SCORES, stages=STAGES, best=None, last=None, ckpt_path=None, module=None, **settings):
     best, last = best or BestInFinalStage(), last or LastCheckpoint()
     schedule = [StageSchedule(stages)] if stages else []
+    settings["plugins"] = [SafeCheckpointIO()]
     trainer = tiny_trainer(
         folder, [*schedule, last, best], **{"max_epochs": -1, "enable_checkpointing": True, **settings}
     )
