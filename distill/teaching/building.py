@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import IO, Protocol
 
 import numpy as np
 import torch
+from lightning.pytorch.utilities import rank_zero_info
 from numpy.typing import NDArray
 from rich import get_console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from distill.teaching.sources import LOGITS_ALONE, ModelSource
-from distill.teaching.store import CannotStoreError, LogitWriter, create_store, seal_store
+from distill.teaching.store import CannotStoreError, LogitWriter, create_store, remove_abandoned, seal_store
 from distill.types import Batch
 
 #: Tokens in a batch, padding included: big enough for any device, small enough beside the training's own memory.
@@ -83,7 +84,8 @@ def build_store(
     """Run a teacher over all windows and store its logits at ``target``.
 
     Every process runs its share of the batches and writes it to one temporary file, which the first one seals and
-    moves to its place. Two runs that build at the same time each do it for themselves; the files are the same.
+    moves to its place. Two runs that build at the same time each do it for themselves; the files are the same. What
+    runs that were killed have left unfinished there is removed.
 
     Args:
         teacher: The teacher, on ``device``.
@@ -101,27 +103,37 @@ def build_store(
     """
     partial = target.with_name(f".{target.name}.{processes.token}.partial")
     own = building_batches(windows.lengths)[processes.rank :: processes.count]
+    held = ExitStack()
+
+    def begin() -> None:
+        for left in remove_abandoned(target.parent):
+            rank_zero_info("teacher: removed %s, which a run that was killed has left", left)
+        held.enter_context(_create(teacher, windows, partial, dtype, device))
+
     try:
-        error = _attempt(lambda: _create(teacher, windows, partial, dtype, device)) if processes.rank == 0 else None
+        error = _attempt(begin) if processes.rank == 0 else None
         _agree(processes, error)
         error = _attempt(lambda: _fill(teacher, windows, partial, own, device, show_progress))
         _agree(processes, error)
         error = _attempt(lambda: seal_store(partial, key, target)) if processes.rank == 0 else None
         _agree(processes, error)
     finally:
+        held.close()
         if processes.rank == 0:
             with suppress(OSError):  # gone where all went well, and never made where its folder cannot be
                 partial.unlink()
 
 
-def _create(teacher: ModelSource, windows: StorableWindows, partial: Path, dtype: str, device: torch.device) -> None:
-    """Make the temporary file, for rows of the shape that the teacher gives for one window."""
+def _create(
+    teacher: ModelSource, windows: StorableWindows, partial: Path, dtype: str, device: torch.device
+) -> IO[bytes]:
+    """Make and hold the temporary file, for rows of the shape that the teacher gives for one window."""
     batch = windows[[int(windows.lengths.argmin())]].to(device)
     logits = teacher.record(batch, LOGITS_ALONE).logits
     assert logits is not None
     if logits.ndim < 3 or logits.shape[:2] != batch.attention_mask.shape:
         raise CannotStoreError("the task's logits are not one row a token")
-    create_store(partial, int(windows.lengths.sum()), tuple(logits.shape[2:]), dtype)
+    return create_store(partial, int(windows.lengths.sum()), tuple(logits.shape[2:]), dtype)
 
 
 def _fill(

@@ -6,8 +6,11 @@ The file is an ordinary ``.npy`` array (N, ...) of N tokens, window after window
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
+import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -18,6 +21,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 _DIGEST_SIZE = hashlib.sha256().digest_size
+
+#: The name of a store's file, given its key.
+STORE_NAME = "logits-{}.npy"
+
+#: A temporary file that is younger may not be marked as in use yet.
+_YOUNG_SECONDS = 60.0
 
 
 class DamagedStoreError(Exception):
@@ -109,8 +118,10 @@ class LogitWriter:
         self._file.close()
 
 
-def create_store(path: Path, num_tokens: int, row_shape: tuple[int, ...], dtype: str) -> None:
+def create_store(path: Path, num_tokens: int, row_shape: tuple[int, ...], dtype: str) -> IO[bytes]:
     """Make an unfinished store of ``num_tokens`` rows for writers to fill.
+
+    Returns the open file, which marks it as in use until it is closed, see :func:`remove_abandoned`.
 
     Args:
         path: A temporary name; its folder is made when missing.
@@ -121,9 +132,30 @@ def create_store(path: Path, num_tokens: int, row_shape: tuple[int, ...], dtype:
     path.parent.mkdir(parents=True, exist_ok=True)
     little_endian = np.dtype(dtype).newbyteorder("<")
     header = {"descr": little_endian.str, "fortran_order": False, "shape": (num_tokens, *row_shape)}
-    with path.open("wb") as file:
+    file = path.open("wb")
+    try:
+        with suppress(OSError):  # a file system without locks
+            # Of the open file and not of the process, which other writers of it would give up when they close theirs.
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         npy.write_array_header_1_0(file, header)
         file.truncate(file.tell() + num_tokens * int(np.prod(row_shape)) * little_endian.itemsize)
+        file.flush()
+    except BaseException:
+        file.close()
+        raise
+    return file
+
+
+def remove_abandoned(folder: Path) -> list[Path]:
+    """Remove the unfinished stores in a folder that no process fills any more, since it was killed; return them."""
+    removed = []
+    for path in folder.glob(f".{STORE_NAME.format('*')}.*.partial"):
+        with suppress(OSError), path.open("rb") as file:
+            if time.time() - path.stat().st_mtime > _YOUNG_SECONDS:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                path.unlink()
+                removed.append(path)
+    return removed
 
 
 def seal_store(path: Path, key: str, target: Path) -> None:

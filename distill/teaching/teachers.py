@@ -18,7 +18,7 @@ from distill.tasks.base import Task
 from distill.teaching.building import Processes, StorableWindows, build_store
 from distill.teaching.keys import model_digest, store_key
 from distill.teaching.sources import LOGITS_ALONE, ModelSource, StoredSource, TeacherSource, mean_logits
-from distill.teaching.store import CannotStoreError, DamagedStoreError, LogitStore
+from distill.teaching.store import STORE_NAME, CannotStoreError, DamagedStoreError, LogitStore
 from distill.types import Batch, Recording, RecordingPlan, UserError
 
 _log = logging.getLogger("lightning.pytorch")
@@ -179,7 +179,7 @@ class Teachers:
         teacher, dtype = self._models[index], self._cache.dtype
         folder = Path(self._cache.folder).expanduser() if self._cache.folder else run.folder
         key = store_key(model_digest(teacher.model), run.windows.fingerprint, self._task.name, run.precision, dtype)
-        path = folder / f"logits-{key}.npy"
+        path = folder / STORE_NAME.format(key)
         store = _opened(path, key, run.windows)
         if not run.processes.agree(store is not None):
             if not run.may_build:

@@ -2,6 +2,7 @@
 
 import io
 import multiprocessing
+import os
 import re
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -116,6 +117,16 @@ def test_nothing_is_left_of_a_build_that_broke_in_the_middle(teacher, windows, t
     with pytest.raises(type(error)):
         build(Failing(teacher, error), windows, folder / "logits.npy")
     assert not list(folder.iterdir())
+
+
+def test_what_a_killed_run_has_left_is_removed_and_named(teacher, windows, tmp_path, caplog):
+    left = tmp_path / ".logits-0123.npy.abc-0.partial"
+    left.touch()
+    os.utime(left, (0, 0))
+    with caplog.at_level("INFO"):
+        build(teacher, windows, tmp_path / "logits-4567.npy")
+    assert [path.name for path in tmp_path.glob("*logits*")] == ["logits-4567.npy"]
+    assert f"removed {left}" in caplog.text
 
 
 def test_older_file_stays_when_its_replacement_breaks(teacher, windows, tmp_path):

@@ -1,5 +1,8 @@
 """Logits on disk: what is written is read, and what is not whole is noticed."""
 
+import os
+import time
+
 import numpy as np
 import pytest
 import torch
@@ -10,6 +13,7 @@ from distill.teaching.store import (
     LogitStore,
     LogitWriter,
     create_store,
+    remove_abandoned,
     seal_store,
 )
 
@@ -26,7 +30,7 @@ def rows_of(window_id: int) -> torch.Tensor:
 def stored(folder, dtype="float32", key=KEY, logits=LOGITS):
     """Store the logits, the windows out of order and by two writers; return the file."""
     partial, path = folder / "partial", folder / "logits.npy"
-    create_store(partial, 10, (2,), dtype)
+    create_store(partial, 10, (2,), dtype).close()
     for window_ids in ([2, 0], [3, 1]):
         writer = LogitWriter(partial, LENGTHS)
         writer.write(window_ids, torch.cat([logits.split(LENGTHS.tolist())[i] for i in window_ids]))
@@ -102,3 +106,24 @@ def test_sealing_replaces_an_older_file_whole(tmp_path):
     stored(tmp_path)
     torch.testing.assert_close(LogitStore(older, KEY, LENGTHS).rows([1]), rows_of(1))
     torch.testing.assert_close(reader.rows([1]), rows_of(1))  # who reads the older one goes on reading it
+
+
+def test_unfinished_stores_are_removed_unless_they_are_in_use_or_young(tmp_path):
+    paths = {name: tmp_path / f".logits-0123.npy.{name}-0.partial" for name in ("killed", "filled", "young")}
+    held = {name: create_store(path, 10, (2,), "float32") for name, path in paths.items()}
+    for name in ("killed", "young"):
+        held[name].close()
+    writer = LogitWriter(paths["filled"], LENGTHS)
+    writer.close()  # must not give up what marks the file
+    hour_ago = time.time() - 3600
+    for name in ("killed", "filled"):
+        os.utime(paths[name], (hour_ago, hour_ago))
+    other = tmp_path / "logits-0123.npy"
+    other.touch()
+    os.utime(other, (hour_ago, hour_ago))
+    assert remove_abandoned(tmp_path) == [paths["killed"]]
+    assert [path.exists() for path in paths.values()] == [False, True, True]
+    held["filled"].close()
+    assert remove_abandoned(tmp_path) == [paths["filled"]]
+    assert other.exists()
+    assert remove_abandoned(tmp_path / "none") == []
