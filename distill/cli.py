@@ -63,8 +63,8 @@ CALLBACKS: dict[str, type[L.Callback]] = {
     "random_state": RandomState,  # before the guard, which keeps what a batch draws
     "guard": NumericalGuard,
     "doctor": Doctor,
-    "last_checkpoint": LastCheckpoint,
     "best_checkpoint": BestInFinalStage,
+    "last_checkpoint": LastCheckpoint,  # which keeps what the best score is
     "throughput": Throughput,
     "benchmark": LatencyBenchmark,
     "report": Report,

@@ -49,7 +49,7 @@ def fit(squad_file, teacher_folder, tmp_path):
         )  # fmt: skip
         sizes = {"num_layers": 2, "hidden_size": 8, "num_heads": 2, "intermediate_size": 16}
         module = DistillationModule(str(teacher_folder), Student(**sizes, dropout=0.2))
-        keeping = [LastCheckpoint(every_n_steps=every_n_steps), BestInFinalStage()]
+        keeping = [BestInFinalStage(), LastCheckpoint(every_n_steps=every_n_steps)]
         trainer = L.Trainer(
             default_root_dir=tmp_path / name, accelerator="cpu", logger=False, enable_progress_bar=False,
             enable_model_summary=False, num_sanity_val_steps=0, use_distributed_sampler=False, max_epochs=-1,
@@ -110,12 +110,12 @@ class Draw(L.Callback):
 )
 def test_killed_within_any_step_and_resumed(fit, tmp_path, settings, steps):
     whole = fit("whole", **settings)
-    best = whole.trainer.checkpoint_callbacks[1].best_model_score
+    best = whole.trainer.checkpoint_callbacks[0].best_model_score
     for step in steps:
         resumed = killed_and_resumed(fit, tmp_path, step, **settings)
         assert resumed.trainer.global_step == whole.trainer.global_step
         assert equal(whole, resumed), step
-        assert resumed.trainer.checkpoint_callbacks[1].best_model_score == best
+        assert resumed.trainer.checkpoint_callbacks[0].best_model_score == best
 
 
 def test_from_the_best_checkpoint(fit, tmp_path):

@@ -36,7 +36,8 @@ class LastCheckpoint(Checkpoint):
     """Keeps ``checkpoints/last.ckpt``, the state to resume from, and ``previous.ckpt``, the one before.
 
     It is written between optimizer steps alone: never within a step's accumulation of gradients, and when a validation
-    is due, after it. So a resumed run repeats nothing and leaves nothing out.
+    is due, after it. So a resumed run repeats nothing and leaves nothing out. List it behind callbacks that choose by a
+    validation, whose choice it keeps.
 
     Args:
         every_n_epochs: How often it is written when an epoch ends.
@@ -65,6 +66,17 @@ class LastCheckpoint(Checkpoint):
         self._saved_at = 0.0
         self._first_step = 0
         self._is_due = False
+
+    def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        """Check that what chooses by a validation does so before this callback keeps the choice.
+
+        Raises:
+            UserError: If it does not.
+        """
+        callbacks = trainer.checkpoint_callbacks
+        for later in callbacks[callbacks.index(self) + 1 :]:
+            if isinstance(later, ModelCheckpoint):
+                raise UserError(f"trainer.callbacks: list {type(later).__name__} before LastCheckpoint, which keeps it")
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Begin to count."""

@@ -160,7 +160,7 @@ class LightningArm(Arm, L.Callback):
                 enable_model_summary=False,
                 use_distributed_sampler=False,
                 callbacks=[
-                    StageSchedule({"masking": stage}), Throughput(), LastCheckpoint(), BestInFinalStage(), self
+                    StageSchedule({"masking": stage}), Throughput(), BestInFinalStage(), LastCheckpoint(), self
                 ],
             )  # fmt: skip
             trainer.fit(module, data)

@@ -41,7 +41,7 @@ def fit(folder, scores=SCORES, stages=STAGES, best=None, last=None, ckpt_path=No
     schedule = [StageSchedule(stages)] if stages else []
     settings["plugins"] = [SafeCheckpointIO()]
     trainer = tiny_trainer(
-        folder, [*schedule, last, best], **{"max_epochs": -1, "enable_checkpointing": True, **settings}
+        folder, [*schedule, best, last], **{"max_epochs": -1, "enable_checkpointing": True, **settings}
     )
     trainer.fit((module or ScriptedModule)(scores), ckpt_path=ckpt_path)
     return best
@@ -213,3 +213,46 @@ def test_resumed_run_still_knows_the_best_score(tmp_path):
 def test_a_trial_run_keeps_no_checkpoint(tmp_path):
     fit(tmp_path, fast_dev_run=True)
     assert not (tmp_path / "checkpoints").exists()
+
+
+class Stopped(Exception):  # noqa: N818
+    pass
+
+
+class ScoresByStep(ScriptedModule):
+    """Reaches a score at each step, and is stopped at one."""
+
+    stop_at: int | None = None
+
+    def on_validation_epoch_end(self) -> None:
+        score = float(self.scores[self.trainer.global_step])
+        self.log_dict({"val/f1": score, "val/exact_match": score})
+
+    def on_train_batch_start(self, batch, batch_idx) -> None:
+        if self.trainer.global_step == self.stop_at:
+            raise Stopped
+
+    def __init__(self, scores) -> None:
+        super().__init__([])
+        self.scores = scores
+
+
+def test_best_score_of_the_validation_that_came_with_the_last_checkpoint_is_not_forgotten(tmp_path, monkeypatch):
+    scores = {1: 90.0, 2: 10.0, 3: 20.0, 4: 30.0}
+    stages = {"logits": Stage({"logits": 1.0}, steps=4)}
+    settings = {"val_check_interval": 1, "module": ScoresByStep}
+    with monkeypatch.context() as patch:
+        patch.setattr(ScoresByStep, "stop_at", 1)
+        with pytest.raises(Stopped):
+            fit(tmp_path, scores, stages, last=LastCheckpoint(every_n_steps=1), **settings)
+    assert load(tmp_path, "last.ckpt")["global_step"] == 1
+    last = tmp_path / "checkpoints" / "last.ckpt"
+    best = fit(tmp_path, scores, stages, ckpt_path=last, **settings)
+    assert float(best.best_model_score) == 90.0
+    assert load(tmp_path, "best.ckpt")["global_step"] == 1
+
+
+def test_last_checkpoint_must_follow_those_that_choose(tmp_path):
+    trainer = tiny_trainer(tmp_path, [LastCheckpoint(), BestInFinalStage()], enable_checkpointing=True)
+    with pytest.raises(UserError, match="list BestInFinalStage before LastCheckpoint"):
+        trainer.fit(ScriptedModule(SCORES))

@@ -53,7 +53,7 @@ def fit(module, data, tmp_path, stages=STAGES, ckpt_path=None, **settings) -> Tr
         enable_model_summary=False,
         num_sanity_val_steps=0,
         use_distributed_sampler=False,
-        callbacks=[StageSchedule(stages), LastCheckpoint(), BestInFinalStage()],
+        callbacks=[StageSchedule(stages), BestInFinalStage(), LastCheckpoint()],
         **settings,
     )
     trainer.fit(module, data, ckpt_path=ckpt_path)
@@ -87,7 +87,7 @@ def test_checkpoint_holds_student_and_projections_alone(data, teacher_folder, tm
     checkpoint = torch.load(tmp_path / "checkpoints" / "last.ckpt", weights_only=True)
     assert {name.split(".")[0] for name in checkpoint["state_dict"]} == {"student", "objective"}
     assert not any("teacher" in name for name in checkpoint["state_dict"])
-    assert trainer.checkpoint_callbacks[-1].best_model_path.endswith("best.ckpt")
+    assert trainer.checkpoint_callbacks[0].best_model_path.endswith("best.ckpt")
 
 
 def test_checkpoint_without_the_students_head_is_refused(data, teacher_folder, tmp_path):

@@ -37,7 +37,7 @@ def fit(module, data, folder, stages=STAGES, ckpt_path=None, **settings) -> Trai
             "enable_progress_bar": False, "enable_model_summary": False, "num_sanity_val_steps": 0,
             "use_distributed_sampler": False, **settings,
         },
-        callbacks=[StageSchedule(stages), LastCheckpoint(), BestInFinalStage(), SaveStudent()],
+        callbacks=[StageSchedule(stages), BestInFinalStage(), LastCheckpoint(), SaveStudent()],
     )  # fmt: skip
     trainer.fit(module, data, ckpt_path=ckpt_path)
     return trainer

@@ -81,7 +81,7 @@ def make_module(teacher_folder, **settings) -> MultiTaskModule:
 
 def fit(module, data, folder, stages=STAGES, ckpt_path=None, callbacks=(), **settings):
     torch.manual_seed(3)
-    schedule = [StageSchedule(stages), LastCheckpoint(), BestInFinalStage(), *callbacks]
+    schedule = [StageSchedule(stages), BestInFinalStage(), LastCheckpoint(), *callbacks]
     settings = {"max_epochs": -1, "use_distributed_sampler": False, "enable_checkpointing": True, **settings}
     trainer = tiny_trainer(folder, schedule, **settings)
     trainer.fit(module, data, ckpt_path=ckpt_path)
