@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import signal
 import sys
 from collections.abc import Mapping
 from importlib import import_module
@@ -282,6 +283,9 @@ def main(args: list[str] | None = None) -> None:
     except RunStopped as stop:
         sys.stderr.write(f"{stop}; go on with --ckpt_path auto\n")
         sys.exit(128 + stop.signal)
+    except KeyboardInterrupt:  # while something loads, or in a command that has nothing to save
+        sys.stderr.write(f"{command}: stopped by Ctrl-C\n")
+        sys.exit(128 + signal.SIGINT)
     except (UserError, MisconfigurationException, OSError, SafetensorError) as error:
         # What fails while a run is being ended may hide what ended it.
         mistake = user_error(error) or _environment_error(error)

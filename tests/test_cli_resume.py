@@ -42,15 +42,27 @@ def arguments(teacher_folder, squad_file, tmp_path, monkeypatch) -> list[str]:
 
 @pytest.fixture
 def stopped(arguments, monkeypatch, capsys) -> Path:
-    """A run that was stopped at its third step, and said so."""
+    """A run that was stopped at its fourth step, and said so."""
     install = "distill.callbacks.random_state.RandomState.on_train_batch_start"
     with monkeypatch.context() as patch:
-        patch.setattr(install, lambda _, *hook: Terminate(2).on_train_batch_start(*hook))
+        patch.setattr(install, lambda _, *hook: Terminate(3).on_train_batch_start(*hook))
         with pytest.raises(SystemExit) as info:
             main(["fit", *arguments])
     assert info.value.code == 128 + signal.SIGTERM
-    assert "stopped by SIGTERM at step 3" in capsys.readouterr().err
+    assert "stopped by SIGTERM at step 4" in capsys.readouterr().err
     return Path("lightning_logs") / "distill" / "version_0"
+
+
+def test_interrupt_while_something_loads_ends_with_one_line(arguments, monkeypatch, capsys):
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("distill.cli.DistillCLI.instantiate_classes", interrupt)
+    with pytest.raises(SystemExit) as info:
+        main(["fit", *arguments])
+    assert info.value.code == 128 + signal.SIGINT
+    assert capsys.readouterr().err.splitlines()[-1] == "fit: stopped by Ctrl-C"
+    assert not Path("lightning_logs").exists()
 
 
 def status(run: Path) -> dict:
@@ -60,12 +72,12 @@ def status(run: Path) -> dict:
 def test_stopped_run_goes_on_in_its_folder(stopped, arguments):
     before = status(stopped)
     assert before["state"] == "stopped"
-    assert before["ended"].startswith("stopped by SIGTERM at step 3, resume with --ckpt_path")
+    assert before["ended"].startswith("stopped by SIGTERM at step 4, resume with --ckpt_path")
     assert not (stopped / "report.json").exists()
     main(["fit", *arguments, "--ckpt_path=auto"])
     assert [folder.name for folder in stopped.parent.iterdir()] == ["version_0"]
     after = status(stopped)
-    assert (after["state"], after["resumed_at"], after["wandb_id"]) == ("finished", [3], before["wandb_id"])
+    assert (after["state"], after["resumed_at"], after["wandb_id"]) == ("finished", [4], before["wandb_id"])
     assert before["wandb_id"] is not None
     report = json.loads((stopped / "report.json").read_text(encoding="utf-8"))
     assert report["ended"] == f"finished at step {after['step']}"

@@ -37,7 +37,8 @@ class LastCheckpoint(Checkpoint):
 
     It is written between optimizer steps alone: never within a step's accumulation of gradients, and when a validation
     is due, after it. So a resumed run repeats nothing and leaves nothing out. List it behind callbacks that choose by a
-    validation, whose choice it keeps.
+    validation, whose choice it keeps. It is also written where a stage ends: the next one may begin with a long pass of
+    the teacher over the data, and behind the last one the report is still to come.
 
     Args:
         every_n_epochs: How often it is written when an epoch ends.
@@ -65,6 +66,7 @@ class LastCheckpoint(Checkpoint):
         self._folder: Path | None = None
         self._saved_at = 0.0
         self._first_step = 0
+        self._kept_step = -1
         self._is_due = False
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
@@ -85,7 +87,7 @@ class LastCheckpoint(Checkpoint):
         # That of the run that goes on, which may have no step to come.
         self.path = self._folder / LAST if self._folder is not None and (self._folder / LAST).is_file() else None
         self._saved_at = time.monotonic()
-        self._first_step = trainer.global_step
+        self._first_step = self._kept_step = trainer.global_step
         self._is_due = False
 
     def on_train_batch_end(
@@ -95,7 +97,7 @@ class LastCheckpoint(Checkpoint):
         if is_between_steps(trainer):
             step = trainer.global_step
             by_steps = self.every_n_steps is not None and step > self._first_step and step % self.every_n_steps == 0
-            self._is_due = self._is_due or by_steps or self._is_late(trainer)
+            self._is_due = self._is_due or by_steps or _is_last_of_its_stage(pl_module) or self._is_late(trainer)
         if self._is_due and is_settled(trainer):
             self.save(trainer)
 
@@ -120,6 +122,11 @@ class LastCheckpoint(Checkpoint):
             logger.save()  # what lies before a checkpoint is not logged again
         trainer.save_checkpoint(path, weights_only=False)
         self.path = path
+        self._kept_step = trainer.global_step
+
+    def holds_everything(self, trainer: L.Trainer) -> bool:
+        """Whether a run that ended here would repeat no step: none was taken since it began or was saved."""
+        return self._kept_step == trainer.global_step
 
     def _is_late(self, trainer: L.Trainer) -> bool:
         if self.every_n_minutes is None:
@@ -127,6 +134,11 @@ class LastCheckpoint(Checkpoint):
         is_late = time.monotonic() - self._saved_at >= 60 * self.every_n_minutes
         # Clocks differ, but all processes have to save together.
         return bool(trainer.strategy.reduce_boolean_decision(is_late, all=False)) if trainer.world_size > 1 else is_late
+
+
+def _is_last_of_its_stage(pl_module: Any) -> bool:
+    active = getattr(pl_module, "active_stage", None)
+    return active is not None and active.step + 1 == active.num_steps
 
 
 def is_between_steps(trainer: L.Trainer) -> bool:

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import threading
+from contextlib import suppress
 from types import FrameType
 from typing import Any
 
@@ -17,8 +18,11 @@ from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 
 from distill.callbacks.checkpoints import LastCheckpoint, is_settled, is_settled_after_validation
 
-#: Signals that end a run in order: a scheduler's two, and Ctrl-C.
-SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
+#: Signals that end a run in order: Ctrl-C and a scheduler's two. A later one overrules an earlier one: a job that is
+#: told to go back into the queue is often told to end, too.
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+
+_STDERR = 2
 
 
 class RunStopped(BaseException):
@@ -26,11 +30,11 @@ class RunStopped(BaseException):
 
     Attributes:
         signal: Which one.
-        where: ``at step 120``, ``before training`` or ``after training``.
+        where: ``at step 120``, ``at once, after step 120``, ``before training`` or ``after training``.
     """
 
-    def __init__(self, number: int, where: str) -> None:
-        self.signal = signal.Signals(number)
+    def __init__(self, received: signal.Signals, where: str) -> None:
+        self.signal = received
         self.where = where
         super().__init__(f"stopped by {self.signal.name} {where}")
 
@@ -38,10 +42,13 @@ class RunStopped(BaseException):
 class SignalStop(Checkpoint):
     """Saves and stops at the next step boundary when SIGTERM, SIGUSR1 or Ctrl-C asks for it.
 
-    The signal is only noted where it arrives; the training loop then saves the
-    :class:`~distill.callbacks.checkpoints.LastCheckpoint` between two steps and ends with :class:`RunStopped`. With
-    several processes all stop at the same step, whichever of them was told. A second Ctrl-C ends the run at once.
-    Before and after training there is nothing to save, and every signal ends the run at once.
+    The signal is only noted where it arrives, which is said at once; the training loop then saves the
+    :class:`~distill.callbacks.checkpoints.LastCheckpoint` between two steps and ends with :class:`RunStopped`. A
+    validation that has begun is waited for. With several processes all stop at the same step, whichever was told.
+
+    A single process that has taken no step since that checkpoint ends at once, also while a teacher runs over all
+    windows before a stage's first step: nothing is lost. So does every run before and after training, and at a second
+    Ctrl-C, which loses the steps since that checkpoint.
 
     Args:
         requeue: Whether SIGUSR1 within a SLURM job also puts that job, or the task of the array, back into the queue.
@@ -49,9 +56,13 @@ class SignalStop(Checkpoint):
 
     def __init__(self, requeue: bool = True) -> None:
         self.requeue = requeue
-        self._received: int | None = None
+        self._received: signal.Signals | None = None
+        self._num_interrupts = 0
         self._end: RunStopped | None = None
+        self._trainer: L.Trainer | None = None
         self._is_training = False
+        # What a signal waits for.
+        self._under_way = "step"
         self._outside = "before training"
         self._older_handlers: dict[int, Any] = {}
 
@@ -74,6 +85,7 @@ class SignalStop(Checkpoint):
         """Take the signals."""
         if stage == "fit":
             self._received, self._end, self._outside = None, None, "before training"
+            self._num_interrupts, self._trainer = 0, trainer
             self.install()
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -87,6 +99,13 @@ class SignalStop(Checkpoint):
         """Do not begin another step once the run is saved."""
         if self._end is not None:
             raise self._end
+        active = getattr(pl_module, "active_stage", None)
+        is_first = active is not None and active.step == 0
+        self._under_way = "stage's first step, with what the teacher prepares for it," if is_first else "step"
+
+    def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Know what a signal has to wait for."""
+        self._under_way = "validation"
 
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -97,6 +116,7 @@ class SignalStop(Checkpoint):
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Stop if asked to, within an epoch."""
+        self._under_way = "step"
         if self._is_training and is_settled_after_validation(trainer):
             self._stop_if_asked(trainer)
 
@@ -128,26 +148,40 @@ class SignalStop(Checkpoint):
         self._outside = "after training"
 
     def _note(self, number: int, frame: FrameType | None) -> None:
+        received = signal.Signals(number)
         if not self._is_training:
-            raise RunStopped(number, self._outside)
-        if number == signal.SIGINT and self._received == signal.SIGINT:
-            raise KeyboardInterrupt
-        self._received = number
+            raise RunStopped(received, self._outside)
+        assert self._trainer is not None
+        step = self._trainer.global_step
+        self._received = received if self._received is None else max(self._received, received, key=SIGNALS.index)
+        self._num_interrupts += received == signal.SIGINT
+        if self._num_interrupts > 1:
+            raise RunStopped(received, f"at once, after step {step}")
+        if self._trainer.world_size == 1 and self._end is None and self._holds_everything(self._trainer):
+            raise RunStopped(self._received, f"at step {step}")
+        if self._trainer.is_global_zero:
+            # Not through a logger or a stream, which the signal may have interrupted.
+            line = f"\n{received.name}: the run saves and stops when the {self._under_way} under way is done\n"
+            with suppress(OSError):
+                os.write(_STDERR, line.encode())
+
+    def _holds_everything(self, trainer: L.Trainer) -> bool:
+        return any(last.holds_everything(trainer) for last in _last_checkpoints(trainer))
 
     def _stop_if_asked(self, trainer: L.Trainer) -> None:
-        number = self._received or 0
+        number = 0 if self._received is None else 1 + SIGNALS.index(self._received)
         if trainer.world_size > 1:
-            # The highest number of all processes: they have to stop together.
+            # The strongest signal of all processes: they have to stop together.
             own = torch.tensor(number, device=trainer.strategy.root_device)
             number = int(trainer.strategy.reduce(own, reduce_op="max"))
         if not number:
             return
-        rank_zero_info("%s: saving, then stopping", signal.Signals(number).name)
-        for callback in trainer.checkpoint_callbacks:
-            if isinstance(callback, LastCheckpoint):
-                callback.save(trainer)
+        received = SIGNALS[number - 1]
+        rank_zero_info("%s: saving, then stopping", received.name)
+        for last in _last_checkpoints(trainer):
+            last.save(trainer)
         # Raised a moment later, when Lightning has logged what this step gave.
-        self._end = RunStopped(number, f"at step {trainer.global_step}")
+        self._end = RunStopped(received, f"at step {trainer.global_step}")
 
     def _after_saving(self) -> None:
         """Decide what follows an orderly stop."""
@@ -159,6 +193,10 @@ class SignalStop(Checkpoint):
             rank_zero_warn(f"SLURM does not requeue job {job}: {done.stderr.strip()}")
         else:
             rank_zero_info("SLURM job %s is back in the queue", job)
+
+
+def _last_checkpoints(trainer: L.Trainer) -> list[LastCheckpoint]:
+    return [callback for callback in trainer.checkpoint_callbacks if isinstance(callback, LastCheckpoint)]
 
 
 def slurm_job() -> str | None:

@@ -86,7 +86,7 @@ class StatusFile(L.Callback):
             resume = f", resume with --ckpt_path {last.path}" if last is not None and last.path is not None else ""
             self._end(trainer, RunStatus("stopped", f"{exception}{resume}"))
         elif isinstance(exception, KeyboardInterrupt):
-            self._end(trainer, RunStatus("stopped", f"stopped by a second Ctrl-C at step {trainer.global_step}"))
+            self._end(trainer, RunStatus("stopped", f"stopped by Ctrl-C at step {trainer.global_step}"))
         else:
             reason = next(iter(str(exception).strip().splitlines()), "")
             self._end(trainer, RunStatus("failed", f"{type(exception).__name__}: {reason}"))

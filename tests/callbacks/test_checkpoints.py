@@ -130,10 +130,10 @@ def test_last_checkpoint_is_written_within_epochs_after_so_many_minutes(tmp_path
     last = Watched(every_n_epochs=5, every_n_minutes=1.0)
     fit(tmp_path, [1.0] * 4, stages, last=last)
     # Due at 75 s, after the third step, and 75 s after that was saved, at the sixth step: with an epoch's end ahead of
-    # it that one waits for the end.
-    assert last.saved == [3, 6]
-    assert load(tmp_path, "last.ckpt")["global_step"] == 6
-    assert load(tmp_path, "previous.ckpt")["global_step"] == 3
+    # it that one waits for the end. The end of the run is kept in any case.
+    assert last.saved == [3, 6, 8]
+    assert load(tmp_path, "last.ckpt")["global_step"] == 8
+    assert load(tmp_path, "previous.ckpt")["global_step"] == 6
 
 
 def test_last_checkpoint_is_written_after_so_many_steps_between_steps_alone(tmp_path):
@@ -142,6 +142,13 @@ def test_last_checkpoint_is_written_after_so_many_steps_between_steps_alone(tmp_
     # Epochs of 2 batches, a step each epoch: every step ends with its epoch.
     fit(tmp_path, [1.0] * 3, stages, last=last, accumulate_grad_batches=2)
     assert last.saved == [1, 2, 3]
+
+
+def test_last_checkpoint_is_written_where_a_stage_ends(tmp_path):
+    stages = {"hidden": Stage({"hidden": 1.0}, steps=3), "logits": Stage({"logits": 1.0}, steps=5)}
+    last = Watched(every_n_epochs=5)
+    fit(tmp_path, [1.0] * 4, stages, last=last)
+    assert last.saved == [3, 8]
 
 
 def test_checkpoint_that_is_due_with_a_validation_waits_for_it(tmp_path):
@@ -191,8 +198,8 @@ def test_stage_that_ends_within_an_epoch_leaves_both_checkpoints_of_its_end(tmp_
 
 
 def test_last_checkpoint_is_written_as_often_as_asked(tmp_path):
-    fit(tmp_path, last=LastCheckpoint(every_n_epochs=2))
-    assert num_epochs(load(tmp_path, "last.ckpt")) == 4
+    fit(tmp_path, last=(last := Watched(every_n_epochs=3)))
+    assert last.saved == [4, 6, 10]  # the ends of both stages, and of the third epoch
 
 
 def test_last_checkpoint_is_written_without_validation(tmp_path):

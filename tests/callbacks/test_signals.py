@@ -59,7 +59,7 @@ def stopped_at(folder) -> int:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1, signal.SIGINT])
-@pytest.mark.parametrize("batch", [0, 1, 2])
+@pytest.mark.parametrize("batch", [1, 2])
 def test_run_saves_and_stops_when_the_step_is_done(tmp_path, number, batch):
     with pytest.raises(RunStopped, match=f"stopped by {number.name} at step {batch + 1}") as info:
         fit(tmp_path, Send(batch, number))
@@ -72,9 +72,9 @@ def test_run_saves_and_stops_when_the_step_is_done(tmp_path, number, batch):
 
 
 def test_gradients_that_are_being_accumulated_are_used_first(tmp_path):
-    with pytest.raises(RunStopped, match="at step 1"):
-        fit(tmp_path, Send(0, signal.SIGTERM), accumulate_grad_batches=2)
-    assert stopped_at(tmp_path) == 1
+    with pytest.raises(RunStopped, match="at step 2"):
+        fit(tmp_path, Send(2, signal.SIGTERM), accumulate_grad_batches=2)
+    assert stopped_at(tmp_path) == 2
 
 
 def test_validation_that_is_due_is_done_first(tmp_path):
@@ -84,17 +84,72 @@ def test_validation_that_is_due_is_done_first(tmp_path):
         def on_validation_end(self, trainer, pl_module) -> None:
             module_validated.append(trainer.global_step)
 
-    with pytest.raises(RunStopped, match="at step 1"):
-        fit(tmp_path, Watch(), Send(0, signal.SIGTERM), val_check_interval=1)
-    assert module_validated == [1]
+    with pytest.raises(RunStopped, match="at step 2"):
+        fit(tmp_path, Watch(), Send(1, signal.SIGTERM), val_check_interval=1)
+    assert module_validated == [1, 2]
 
 
-def test_second_interrupt_ends_at_once(tmp_path):
-    with pytest.raises(SystemExit):  # Lightning's answer to KeyboardInterrupt
-        fit(tmp_path, Send(1, signal.SIGINT, signal.SIGINT))
+@pytest.mark.parametrize("numbers", [(signal.SIGINT, signal.SIGINT), (signal.SIGINT, signal.SIGTERM, signal.SIGINT)])
+def test_second_interrupt_ends_at_once(tmp_path, numbers):
+    with pytest.raises(RunStopped, match="stopped by SIGINT at once, after step 1"):
+        fit(tmp_path, Send(1, *numbers))
     assert not (tmp_path / "checkpoints" / "last.ckpt").exists()
     status = json.loads((tmp_path / "status.json").read_text(encoding="utf-8"))
-    assert status["ended"] == "stopped by a second Ctrl-C at step 1"
+    assert (status["state"], status["ended"]) == ("stopped", "stopped by SIGINT at once, after step 1")
+
+
+@pytest.mark.parametrize(
+    ("numbers", "strongest"),
+    [
+        ((signal.SIGUSR1, signal.SIGTERM), signal.SIGUSR1),
+        ((signal.SIGTERM, signal.SIGUSR1), signal.SIGUSR1),
+        ((signal.SIGTERM, signal.SIGINT), signal.SIGTERM),
+    ],
+)
+def test_signal_that_requeues_is_not_forgotten_for_another(tmp_path, numbers, strongest):
+    with pytest.raises(RunStopped) as info:
+        fit(tmp_path, Send(1, *numbers))
+    assert info.value.signal == strongest
+
+
+class Steps(FakeModule):
+    """Counts what it trains."""
+
+    num_batches = 0
+
+    def training_step(self, batch, batch_idx):
+        self.num_batches += 1
+        return super().training_step(batch, batch_idx)
+
+
+@pytest.mark.parametrize("batch", [0, 2])
+def test_run_that_would_lose_nothing_ends_at_once(tmp_path, batch):
+    module = Steps(with_teacher=False)
+    callbacks = [Send(batch, signal.SIGTERM), LastCheckpoint(every_n_steps=1), StatusFile(), SignalStop()]
+    trainer = tiny_trainer(tmp_path, callbacks, enable_checkpointing=True, max_epochs=4)
+    with pytest.raises(RunStopped, match=f"stopped by SIGTERM at step {batch}"):
+        trainer.fit(module)
+    assert module.num_batches == batch
+    if batch:
+        assert stopped_at(tmp_path) == batch
+
+
+@pytest.mark.parametrize(
+    ("hook", "waits_for"), [("on_train_batch_start", "step"), ("on_validation_batch_start", "validation")]
+)
+def test_what_a_signal_waits_for_is_said_at_once(tmp_path, capfd, hook, waits_for):
+    said = []
+
+    class Listen(Send):
+        def send(self, trainer, *rest) -> None:
+            before = len(said)
+            super().send(trainer, *rest)
+            said.append(capfd.readouterr().err)
+            assert len(said) == before + 1
+
+    with pytest.raises(RunStopped):
+        fit(tmp_path, Listen(1, signal.SIGTERM, hook=hook), val_check_interval=1)
+    assert f"SIGTERM: the run saves and stops when the {waits_for} under way is done" in "".join(said)
 
 
 @pytest.mark.parametrize(

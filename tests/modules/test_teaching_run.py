@@ -1,7 +1,9 @@
 """Distillation with and without stored logits: the same losses, batch for batch."""
 
 import json
+import os
 import shutil
+import signal
 from dataclasses import replace
 
 import lightning as L
@@ -11,7 +13,9 @@ from lightning.pytorch import Trainer
 from transformers import RobertaForQuestionAnswering
 
 from distill.callbacks.checkpoints import LastCheckpoint
+from distill.callbacks.signals import RunStopped, SignalStop
 from distill.callbacks.stages import StageSchedule
+from distill.checkpoints import load_checkpoint
 from distill.data.datamodule import SquadDataModule
 from distill.distributed.strategy import StagedDDP
 from distill.files import write_json
@@ -19,6 +23,7 @@ from distill.losses.logits import LogitLoss
 from distill.models.student import Student
 from distill.modules.distillation import DistillationModule
 from distill.stages import Stage
+from distill.teaching.sources import LOGITS_ALONE, ModelSource
 from distill.teaching.teachers import ExtraTeacher, TeacherCache
 from distill.types import UserError
 
@@ -62,7 +67,9 @@ def make_module(teacher_folder, cache, **settings) -> DistillationModule:
     return DistillationModule(str(teacher_folder), student, optimizer=Standing, teacher_cache=cache, **settings)
 
 
-def losses_of(module, data, folder, stages=LOGITS, ckpt_path=None, **settings) -> list[tuple[list[int], float]]:
+def losses_of(
+    module, data, folder, stages=LOGITS, ckpt_path=None, more=(), **settings
+) -> list[tuple[list[int], float]]:
     losses = Losses()
     trainer = Trainer(
         default_root_dir=folder,
@@ -72,7 +79,7 @@ def losses_of(module, data, folder, stages=LOGITS, ckpt_path=None, **settings) -
         enable_model_summary=False,
         num_sanity_val_steps=0,
         use_distributed_sampler=False,
-        callbacks=[StageSchedule(stages), LastCheckpoint(), losses],
+        callbacks=[StageSchedule(stages), LastCheckpoint(), losses, *more],
         **{"max_epochs": -1, **settings},
     )
     trainer.fit(module, data, ckpt_path=ckpt_path)
@@ -225,3 +232,19 @@ def test_two_processes_share_one_store_and_one_balance(teacher_folder, data, tmp
     assert run[0]["losses"] != run[1]["losses"]
     assert stored[0]["balance"] == stored[1]["balance"]
     assert stored[0]["balance"][1] == [3.0, 3.0]  # three steps, each of both processes' values
+
+
+def test_pass_of_the_teacher_is_broken_off_by_a_signal_and_nothing_is_lost(teacher_folder, data, tmp_path, monkeypatch):
+    record = ModelSource.record
+
+    def interrupted(self, batch, plan):
+        if plan == LOGITS_ALONE and (tmp_path / "run" / "checkpoints" / "last.ckpt").exists():
+            os.kill(os.getpid(), signal.SIGTERM)
+        return record(self, batch, plan)
+
+    stages = {"hidden": Stage({"hidden": 1.0}, steps=2), **LOGITS}
+    monkeypatch.setattr(ModelSource, "record", interrupted)
+    with pytest.raises(RunStopped, match="stopped by SIGTERM at step 2"):
+        losses_of(make_module(teacher_folder, TeacherCache()), data, tmp_path / "run", stages, more=[SignalStop()])
+    assert load_checkpoint(tmp_path / "run" / "checkpoints" / "last.ckpt")["global_step"] == 2
+    assert not stores(tmp_path)
