@@ -166,6 +166,7 @@ def test_mistakes_in_the_settings_are_refused(tmp_path):
         LabelledDataModule(task, dataset=None).setup("test")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_one_configuration_trains_a_teacher_and_distils_it(make_data, teacher_folder, kind, tmp_path, monkeypatch):
     """A single model from labels, then a student of it: report, samples and a folder that loads by itself."""

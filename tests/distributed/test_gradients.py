@@ -62,6 +62,7 @@ def average_and_share() -> dict:
     return {"first": first, "second": second, "message": message, "shares": values, "gradient": tokens.grad.item()}
 
 
+@pytest.mark.slow
 def test_two_processes_by_hand(tmp_path):
     results = run_processes(average_and_share, 2, tmp_path)
     for result in results:

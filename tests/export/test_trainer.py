@@ -53,6 +53,7 @@ def run_sample(code: str) -> str:
     return printed.getvalue().strip()
 
 
+@pytest.mark.slow
 def test_fit_then_export_gives_a_checked_folder(arguments, tmp_path, monkeypatch, capsys):
     epochs = ["--schedule.stages.intermediate.epochs=1", "--schedule.stages.logits.epochs=1"]
     main(["fit", *arguments, *epochs])
