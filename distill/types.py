@@ -76,6 +76,9 @@ class Batch:
         windows: The windows themselves, for decoding, of the kind that the task's evaluation takes (:class:`Window`
             in question answering); empty in training batches.
         task: The name of the task that the batch is of, where a run trains several.
+        weight: How much the means over this batch count beside those of others: its windows over those of an average
+            batch, where batches hold more or fewer on purpose, so that each window of an epoch counts alike.
+        others: The other batches of the task whose gradients make up the same optimizer step; they stay on the CPU.
     """
 
     inputs: dict[str, Tensor]
@@ -83,6 +86,8 @@ class Batch:
     window_ids: Tensor
     windows: list[Any] = field(default_factory=list)
     task: str | None = None
+    weight: float = 1.0
+    others: Sequence[Batch] = ()
 
     @property
     def attention_mask(self) -> Tensor:

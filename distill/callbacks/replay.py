@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -44,14 +45,16 @@ def replay(trainer: L.Trainer, module: Any, folder: Path) -> list[str]:
     module.active_stage = ActiveStage(index, fault.stage, schedule.stages[fault.stage], 0, 1)
     lines = [f"replay of stage {fault.stage!r}, step {fault.step}"]
     for i, (batch, kept) in enumerate(zip(batches, fault.values, strict=True)):
-        batch = batch.to(module.device)
+        others = [*batches[:i], *batches[i + 1 :]]
+        batch = replace(batch, others=others).to(module.device)
         set_random_state(randoms[i], module.device)
         module.on_train_batch_start(batch, i)
         with trainer.precision_plugin.train_step_context():
-            means = module.compute_means(batch, fault.weights, fault.temperature)
-        terms = {name: mean.value for name, mean in means.items()}
+            shares = module.shares(batch, fault.weights, fault.temperature)
+        terms = {name: share.value for name, share in shares.items()}
         total = torch.stack([fault.weights[name] * value for name, value in terms.items()]).sum()
-        torch.autograd.backward(total / len(batches))
+        loss = torch.stack([fault.weights[name] * share.loss for name, share in shares.items()]).sum()
+        torch.autograd.backward(loss / trainer.accumulate_grad_batches)
         now = {"loss": total, **terms}
         lines += [
             f"  batch {i}: {name} {float(value.detach()):.6g}, was {kept[name]:.6g}" for name, value in now.items()

@@ -70,6 +70,8 @@ class StageSchedule(L.Callback):
                 self.plan = StagePlan(self.stages, steps_per_epoch, steps)
                 sampler.follow(self.plan, trainer.accumulate_grad_batches)
             loader.segments = segments(self.plan, len(loader), trainer.accumulate_grad_batches)
+            loader.num_batches = int(trainer.num_training_batches)
+            loader.batches_per_step = trainer.accumulate_grad_batches
         fit_loop, epoch_loop = trainer.fit_loop, trainer.fit_loop.epoch_loop
         if epoch_loop.max_steps == -1 or epoch_loop.max_steps > self.plan.total_steps:
             epoch_loop.max_steps = self.plan.total_steps

@@ -58,6 +58,8 @@ class SquadDataModule(WindowedDataModule):
             student, so never set by hand.
         pad_to_max_length: Whether every training window is padded to ``max_length`` and batches are drawn regardless
             of length, as recipes do that average over padding.
+        max_tokens: In place of ``batch_size``, tokens of a training batch at most, padding included, per process: many
+            short windows or few long ones. A batch weighs by its windows, so that each of an epoch counts alike.
 
     Raises:
         UserError: If a number is out of range.
@@ -84,6 +86,7 @@ class SquadDataModule(WindowedDataModule):
         cache_dir: str = "~/.cache/distill",
         vocabulary: Literal["full", "trimmed"] = "full",
         pad_to_max_length: bool = False,
+        max_tokens: int | None = None,
     ) -> None:
         files = (train_files, validation_files, test_files, predict_files)
         super().__init__(
@@ -97,6 +100,7 @@ class SquadDataModule(WindowedDataModule):
             seed,
             num_workers,
             cache_dir,
+            max_tokens,
         )
         self.doc_stride = doc_stride
         self.max_question_length = max_question_length

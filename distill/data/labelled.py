@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 from lightning.pytorch.utilities import rank_zero_info
+from numpy.typing import NDArray
 from transformers import PreTrainedTokenizerBase
 
 from distill.data.windowed import WindowedDataModule
@@ -49,6 +50,8 @@ class LabelledDataModule(WindowedDataModule):
         seed: Decides the order of training batches.
         num_workers: Processes that prepare batches; 0 stays in the main one.
         cache_dir: Where tokenised windows are kept.
+        max_tokens: In place of ``batch_size``, tokens of a training batch at most, padding included, per process: many
+            short windows or few long ones. A batch weighs by its windows, so that each of an epoch counts alike.
 
     Raises:
         UserError: If there is no task with labels, or a number is out of range.
@@ -71,6 +74,7 @@ class LabelledDataModule(WindowedDataModule):
         seed: int = 0,
         num_workers: int = 0,
         cache_dir: str = "~/.cache/distill",
+        max_tokens: int | None = None,
     ) -> None:
         files = (train_files, validation_files, test_files, predict_files)
         super().__init__(
@@ -84,6 +88,7 @@ class LabelledDataModule(WindowedDataModule):
             seed,
             num_workers,
             cache_dir,
+            max_tokens,
         )
         if max_length < _LEAST_LENGTH:
             raise UserError(f"data.max_length must be at least {_LEAST_LENGTH}, not {max_length}")
@@ -155,6 +160,10 @@ class LabelledCollate:
     def __init__(self, task: LabelledTask, padder: RowPadder) -> None:
         self.task = task
         self.padder = padder
+
+    def widths(self, lengths: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return how long windows of some lengths become in a batch of their own."""
+        return self.padder.widths(lengths)
 
     def __call__(
         self, rows: Mapping[str, Sequence[Any]], window_ids: Sequence[int], examples: Sequence[Any] | None

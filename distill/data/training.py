@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -64,6 +65,9 @@ class TrainingLoader:
             self.loaders[name] = loader
         #: Set by the StageSchedule when training starts, before the first batch is asked for.
         self.segments = [Segment(None, 0, None, 0)]
+        #: Batches of an epoch that are trained on, and batches of a step; set alike.
+        self.num_batches: int | None = None
+        self.batches_per_step = 1
         self.epoch = 0
         self._num_batches = 0
         #: An epoch, and how many of its batches are left out because a resumed run has done them.
@@ -93,10 +97,9 @@ class TrainingLoader:
         epoch, num_done = self._position
         self._num_batches = num_done if epoch == self.epoch else 0
         while self._num_batches < len(self):
-            batch_index = self.epoch * len(self) + self._num_batches
-            segment = next(s for s in self.segments if s.end is None or batch_index < s.end)
-            self._num_batches += 1
-            yield self._next(segment.part, segment.offset + batch_index - segment.start)
+            for batch in self._step():
+                self._num_batches += 1
+                yield batch
 
     def state_dict(self) -> dict[str, int]:
         """Return the epoch, and how many of its batches were handed out."""
@@ -105,6 +108,26 @@ class TrainingLoader:
     def load_state_dict(self, state: dict[str, int]) -> None:
         """Begin that epoch behind so many batches."""
         self._position = state["epoch"], state["num_batches"]
+
+    def _step(self) -> list[Batch]:
+        """Return the batches from the present one to the end of its step, each beside the others of its task."""
+        first, limit = self._num_batches, len(self) if self.num_batches is None else self.num_batches
+        end = (first // self.batches_per_step + 1) * self.batches_per_step
+        # A step ends with the epoch, wherever that was cut short; behind it nothing belongs together.
+        end = min(end, limit if first < limit else first + 1, len(self))
+        start = self.epoch * len(self)
+        batches = [self._at(start + index) for index in range(first, end)]
+        if len(batches) == 1:
+            return batches
+        return [
+            replace(batch, others=[other for other in batches if other is not batch and other.task == batch.task])
+            for batch in batches
+        ]
+
+    def _at(self, batch_index: int) -> Batch:
+        """Return a batch of the run, counted from its beginning."""
+        segment = next(s for s in self.segments if s.end is None or batch_index < s.end)
+        return self._next(segment.part, segment.offset + batch_index - segment.start)
 
     def _next(self, part: str | None, index: int) -> Batch:
         """Return the batch of a kind of data that is ``index`` behind its first one, over all its passes."""

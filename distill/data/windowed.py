@@ -10,7 +10,7 @@ from typing import Any
 from torch.utils.data import DataLoader
 
 from distill.data.base import SPLITS, TaskDataModule
-from distill.data.sampling import EvaluationSampler, TrainingSampler, evaluation_batches
+from distill.data.sampling import EvaluationSampler, TokenBudgetSampler, TrainingSampler, evaluation_batches
 from distill.data.windows import WindowDataset
 from distill.models.loading import EMBEDDED
 from distill.types import Batch, UserError
@@ -26,6 +26,7 @@ class WindowedDataModule(TaskDataModule):
         files: Files of the parts train, validation, test and predict; None where the part comes from ``dataset``.
         max_length: Tokens of a window at most.
         batch_size: Windows in a training batch, per process.
+        max_tokens: In its place, tokens of a training batch at most, padding included.
         eval_batch_size: Windows in an evaluation batch, per process.
         seed: Decides the order of training batches.
         num_workers: Processes that prepare batches.
@@ -47,12 +48,19 @@ class WindowedDataModule(TaskDataModule):
         seed: int,
         num_workers: int,
         cache_dir: str,
+        max_tokens: int | None = None,
     ) -> None:
         super().__init__(tokenizer, batch_size, eval_batch_size, seed, num_workers, cache_dir)
         self.dataset = dataset
         self.dataset_config = dataset_config
         self.files = dict(zip(SPLITS, files, strict=True))
         self.max_length = max_length
+        self.max_tokens = max_tokens
+        if max_tokens is not None and max_tokens < max_length:
+            raise UserError(
+                f"data.max_tokens is {max_tokens}, which no window of data.max_length {max_length} fits into; raise "
+                "the one or lower the other"
+            )
         self._windows: dict[str, WindowDataset] = {}
         self._counts: dict[str, dict[str, int]] = {}
         if self.files["train"] and not self.files["validation"] and dataset == EMBEDDED:
@@ -124,10 +132,14 @@ class WindowedDataModule(TaskDataModule):
 
     def _passes(self) -> DataLoader[Batch]:
         windows = self._windows["train"]
-        return self._loader(windows, self._sampler(windows))
+        if self.max_tokens is None:
+            return self._loader(windows, self._sampler(windows))
+        sampler = TokenBudgetSampler(windows.widths, self.max_tokens, self.seed, *self._rank())
+        windows.mean_windows = sampler.mean_windows
+        return self._loader(windows, sampler)
 
     def _sampler(self, windows: WindowDataset) -> TrainingSampler:
-        """Return what shuffles the training windows."""
+        """Return what shuffles the training windows, where batches hold equally many."""
         return TrainingSampler(windows.lengths, self.batch_size, self.seed, *self._rank())
 
     def _evaluation_loader(self, split: str) -> DataLoader[Batch]:

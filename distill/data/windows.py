@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import datasets
 import numpy as np
@@ -93,8 +93,18 @@ def cached_windows(
     return datasets.load_from_disk(str(folder))
 
 
-#: Makes a batch of the rows of some windows, given their identifiers and, where decoding needs them, all examples.
-Collate = Callable[[Mapping[str, Sequence[Any]], Sequence[int], Sequence[Any] | None], Batch]
+class Collate(Protocol):
+    """Makes batches of rows of a table of windows."""
+
+    def __call__(
+        self, rows: Mapping[str, Sequence[Any]], window_ids: Sequence[int], examples: Sequence[Any] | None
+    ) -> Batch:
+        """Return a batch, given the rows' identifiers and, where decoding needs them, all examples."""
+        ...
+
+    def widths(self, lengths: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return how long windows of some lengths become in a batch of their own."""
+        ...
 
 
 class WindowDataset(Dataset[Batch]):
@@ -122,6 +132,8 @@ class WindowDataset(Dataset[Batch]):
         self.examples = examples
         self.fingerprint = fingerprint
         self.max_length = max_length
+        #: Windows of a batch on average, where batches hold more or fewer on purpose and weigh accordingly.
+        self.mean_windows: float | None = None
         self.with_windows = with_windows
         self._table = table.with_format("numpy")
         self._collate = collate
@@ -137,7 +149,15 @@ class WindowDataset(Dataset[Batch]):
         return len(self._table)
 
     def __getitem__(self, window_ids: list[int]) -> Batch:
-        return self._collate(self._table[window_ids], window_ids, self.examples if self.with_windows else None)
+        batch = self._collate(self._table[window_ids], window_ids, self.examples if self.with_windows else None)
+        if self.mean_windows is not None:
+            batch.weight = len(window_ids) / self.mean_windows
+        return batch
+
+    @property
+    def widths(self) -> NDArray[np.int64]:
+        """How long each window becomes in a batch of its like, (M,)."""
+        return self._collate.widths(self.lengths)
 
 
 class RowPadder:

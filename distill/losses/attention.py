@@ -172,11 +172,14 @@ class AttentionLoss(DistillationLoss):
         keys = batch.attention_mask.bool()
         queries = real_tokens(batch, self.mask_padding)
         totals = [self._pair_total(student.attentions[s], teacher.attentions[t], queries, keys) for s, t in self._pairs]
+        return Mean(torch.stack(totals).sum(), self.count(batch))
+
+    def count(self, batch: Batch) -> Tensor:
+        """Return the number of places of one pair's maps, real ones or all."""
+        keys = batch.attention_mask
         if self.mask_padding:
-            count = self._num_maps * keys.sum(-1).square().sum()
-        else:
-            count = constant_count(self._num_maps * keys.numel() * keys.shape[-1], keys)
-        return Mean(torch.stack(totals).sum(), count)
+            return self._num_maps * keys.sum(-1).square().sum()
+        return constant_count(self._num_maps * keys.numel() * keys.shape[-1], keys)
 
     def _pair_total(self, student: AttentionInputs, teacher: AttentionInputs, queries: Tensor, keys: Tensor) -> Tensor:
         target = AttentionInputs(teacher.query.detach(), teacher.key.detach(), teacher.value, teacher.scaling)

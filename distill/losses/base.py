@@ -70,6 +70,10 @@ class DistillationLoss(nn.Module, ABC):
     def _mean(self, student: Recording, teacher: Recording | None, batch: Batch, temperature: float) -> Mean:
         """Compute the loss; :meth:`forward` has switched autocast off."""
 
+    @abstractmethod
+    def count(self, batch: Batch) -> Tensor:
+        """Return the count of the mean over a batch, (), before any model has seen it."""
+
     def _required_teacher(self, teacher: ModelShape | None) -> ModelShape:
         """Return the teacher's sizes.
 

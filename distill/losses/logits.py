@@ -39,6 +39,10 @@ class _HeadLoss(DistillationLoss):
         """The logits alone, or nothing when no teacher is needed."""
         return RecordingPlan(logits=self.needs_teacher, padding=self.needs_teacher and not self.mask_padding)
 
+    def count(self, batch: Batch) -> Tensor:
+        """Return the number of rows."""
+        return constant_count(len(self._task.targets(batch)), batch.attention_mask)
+
     def _rows(self, recording: Recording, batch: Batch) -> Tensor:
         """Return the (N, C) rows of classes in float32 or float64."""
         if recording.logits is None:

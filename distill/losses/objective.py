@@ -118,6 +118,10 @@ class Objective(nn.Module):
         total = torch.stack([weights[name] * mean.value for name, mean in means.items()]).sum()
         return ObjectiveValue(total, means)
 
+    def counts(self, batch: Batch, weights: Mapping[str, float]) -> dict[str, Tensor]:
+        """Return the count of each active term's mean over a batch, () each, before any model has seen it."""
+        return {name: loss.count(batch) for name, loss in self._active(weights).items()}
+
     def _losses(self) -> dict[str, DistillationLoss]:
         return cast(dict[str, DistillationLoss], dict(self.terms.items()))
 

@@ -123,8 +123,12 @@ class RelationLoss(DistillationLoss):
             log_relations = relation_log_probabilities(mine, relation, self.num_relation_heads, keys)
             divergences = F.kl_div(log_relations, target, reduction="none", log_target=True).sum(-1)
             totals.append(divergences.masked_fill(~tokens[:, None, :], 0.0).sum())
-        num_tokens = tokens.sum() if self.mask_padding else constant_count(tokens.numel(), tokens)
-        return Mean(torch.stack(totals).sum(), self.num_relation_heads * num_tokens)
+        return Mean(torch.stack(totals).sum(), self.count(batch))
+
+    def count(self, batch: Batch) -> Tensor:
+        """Return the relation heads times the real tokens, or all of them."""
+        tokens = batch.attention_mask
+        return self.num_relation_heads * (tokens.sum() if self.mask_padding else constant_count(tokens.numel(), tokens))
 
 
 def _relation_heads(vectors: Tensor, num_relation_heads: int) -> Tensor:

@@ -66,8 +66,13 @@ class RepetitionLoss(DistillationLoss):
         repeated = _repetitions(batch.inputs["input_ids"], real)
         on_repetitions = torch.logsumexp(scores.masked_fill(~repeated[:, None], MASKED_LOGIT), dim=-1)
         distances = torch.logsumexp(scores, dim=-1) - on_repetitions
-        counted = repeated.any(dim=-1)[:, None].expand_as(distances)
-        return Mean(distances.masked_fill(~counted, 0.0).sum(), counted.sum())
+        counted = repeated.any(dim=-1)
+        return Mean(distances.masked_fill(~counted[:, None], 0.0).sum(), self.num_heads * counted.sum())
+
+    def count(self, batch: Batch) -> Tensor:
+        """Return the heads times the real places whose token stands elsewhere too."""
+        repeated = _repetitions(batch.inputs["input_ids"], batch.attention_mask.bool())
+        return self.num_heads * repeated.any(dim=-1).sum()
 
 
 def _repetitions(input_ids: Tensor, real: Tensor) -> Tensor:

@@ -86,8 +86,12 @@ class StateLoss(DistillationLoss):
             projected = self._project(pair_index, widen(student.hidden_states[student_state]))
             target = widen(teacher.hidden_states[teacher_state].detach())
             totals.append(token_distances(projected, target, self.normalise).masked_fill(~tokens, 0.0).sum())
-        count = tokens.sum() if self.mask_padding else constant_count(tokens.numel(), tokens)
-        return Mean(torch.stack(totals).sum(), count)
+        return Mean(torch.stack(totals).sum(), self.count(batch))
+
+    def count(self, batch: Batch) -> Tensor:
+        """Return the number of real tokens, or of all of them."""
+        tokens = batch.attention_mask
+        return tokens.sum() if self.mask_padding else constant_count(tokens.numel(), tokens)
 
     def _project(self, pair_index: int, state: Tensor) -> Tensor:
         if not self.projections:

@@ -18,7 +18,7 @@ from distill.data.base import TaskDataModule
 from distill.losses.balance import LossBalance
 from distill.losses.base import DistillationLoss
 from distill.losses.objective import Objective
-from distill.losses.share import share_means
+from distill.losses.share import Share, share_means
 from distill.models.recording import Recorder
 from distill.models.sharing import share_encoder
 from distill.modules.run import RunModule, part_of, run_data
@@ -164,6 +164,16 @@ class TaskModule(RunModule):
         with self.task.focus(recorder.model, batch, plan.logits):
             return recorder.record(batch.inputs, plan, self.task.logits)
 
+    def shares(self, batch: Batch, weights: Mapping[str, float], temperature: float) -> dict[str, Share]:
+        """Return what a batch holds of each active term's mean over its optimizer step, on all processes; collective.
+
+        The Trainer divides by the batches of a step: with gradients accumulated, the sum is what one batch of all of
+        their windows would give.
+        """
+        means = self.compute_means(batch, weights, temperature)
+        others = [self.objective.counts(other, weights) for other in batch.others]
+        return share_means(means, batch.weight + sum(other.weight for other in batch.others), others)
+
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Return this process's share of the active stage's objective over the batches of all processes.
 
@@ -172,7 +182,7 @@ class TaskModule(RunModule):
         if self.active_stage is None:
             raise UserError("no active stage: give the Trainer a distill.StageSchedule")
         stage = self.active_stage.stage
-        shares = share_means(self.compute_means(batch, stage.weights, stage.temperature))
+        shares = self.shares(batch, stage.weights, stage.temperature)
         values = {name: share.value for name, share in shares.items()}
         logged = {f"train/{self.active_stage.name}/{name}": value for name, value in values.items()}
         scales: dict[str, Any] = {name: stage.weights[name] for name in shares}

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from rich import get_console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from distill.data.sampling import cut_by_tokens
 from distill.teaching.sources import LOGITS_ALONE, ModelSource
 from distill.teaching.store import CannotStoreError, LogitWriter, create_store, remove_abandoned, seal_store
 from distill.types import Batch
@@ -62,13 +63,7 @@ def building_batches(lengths: NDArray[np.int64], max_tokens: int = TOKENS_PER_BA
 
     Every window is in exactly one batch; one that is longer than ``max_tokens`` is a batch of its own.
     """
-    order = np.argsort(-lengths, kind="stable")
-    batches = []
-    while len(order):
-        size = max(1, max_tokens // int(lengths[order[0]]))
-        batches.append(order[:size])
-        order = order[size:]
-    return batches
+    return cut_by_tokens(np.argsort(-lengths, kind="stable"), lengths, max_tokens)
 
 
 def build_store(

@@ -41,6 +41,15 @@ def test_training_batches_are_padded_to_their_longest_window_rounded_up(settings
         assert not batch.windows
 
 
+def test_batches_by_tokens_keep_to_the_budget_and_weigh_by_their_windows(settings):
+    batches = list(loaded("fit", {**settings, "max_tokens": 320}).train_dataloader())
+    assert all(batch.inputs["input_ids"].numel() <= 320 for batch in batches)
+    assert len({len(batch.window_ids) for batch in batches}) > 1
+    mean = sum(len(batch.window_ids) for batch in batches) / len(batches)
+    assert [batch.weight for batch in batches] == pytest.approx([len(batch.window_ids) / mean for batch in batches])
+    assert {batch.weight for batch in loaded("fit", settings).train_dataloader()} == {1.0}
+
+
 def test_training_labels_point_at_the_answer(settings, tokenizer):
     data = loaded("fit", settings)
     examples = data._windows["train"].examples
@@ -177,6 +186,7 @@ def test_questions_without_answers_can_be_predicted(settings, tmp_path):
         ({"batch_size": 0}, "batch_size must be at least 1"),
         ({"eval_batch_size": 0}, "eval_batch_size must be at least 1"),
         ({"num_workers": -1}, "num_workers must be at least 0"),
+        ({"max_tokens": 63}, "data.max_tokens is 63, which no window of data.max_length 64 fits into"),
         ({"doc_stride": 60}, "max_length 64 is too short"),
     ],
 )

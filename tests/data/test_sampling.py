@@ -1,7 +1,14 @@
 import numpy as np
 import pytest
 
-from distill.data.sampling import EvaluationSampler, TrainingSampler, evaluation_batches, training_batches
+from distill.data.sampling import (
+    EvaluationSampler,
+    TokenBudgetSampler,
+    TrainingSampler,
+    budget_batches,
+    evaluation_batches,
+    training_batches,
+)
 from distill.types import UserError
 
 LENGTHS = np.random.default_rng(0).integers(10, 300, size=1003)
@@ -91,3 +98,38 @@ def test_a_pool_of_one_batch_draws_windows_regardless_of_length():
     assert spread > 200
     sampler = TrainingSampler(lengths, 8, seed=0, pool_batches=1)
     assert [batch.tolist() for batch in batches] == list(sampler)
+
+
+WIDTHS = -(-LENGTHS // 32) * 32
+
+
+@pytest.mark.parametrize("num_ranks", [1, 2, 3])
+def test_batches_by_tokens_keep_to_the_budget_and_hold_every_window_once(num_ranks):
+    batches = budget_batches(WIDTHS, 1024, seed=1, epoch=0, num_ranks=num_ranks)
+    assert sorted(np.concatenate(batches)) == list(range(1003))
+    for batch in batches:
+        assert all(len(batch[rank::num_ranks]) * WIDTHS[batch].max() <= 1024 for rank in range(num_ranks))
+    # Only one batch for each change of width is not full.
+    loose = [batch for batch in batches if (len(batch) // num_ranks + 1) * WIDTHS[batch].max() <= 1024]
+    assert len(loose) <= len(set(WIDTHS))
+
+
+def test_batches_by_tokens_are_as_many_and_as_large_every_epoch_but_others():
+    epochs = [budget_batches(WIDTHS, 1024, seed=1, epoch=epoch) for epoch in range(4)]
+    sizes = [sorted(map(len, epoch)) for epoch in epochs]
+    assert all(size == sizes[0] for size in sizes)
+    assert len({tuple(np.concatenate(epoch)) for epoch in epochs}) == 4
+    members = [{frozenset(batch.tolist()) for batch in epoch} for epoch in epochs]
+    assert len(members[0] & members[1]) < 5
+
+
+@pytest.mark.parametrize("num_ranks", [1, 2, 3])
+def test_token_budget_sampler_gives_ranks_equally_many_disjoint_batches_of_its_mean_size(num_ranks):
+    samplers = [TokenBudgetSampler(WIDTHS, 1024, 0, rank, num_ranks) for rank in range(num_ranks)]
+    parts = [list(sampler) for sampler in samplers]
+    assert {len(part) for part in parts} == {len(samplers[0])}
+    seen = [window for part in parts for batch in part for window in batch]
+    assert len(seen) == len(set(seen)) >= 1003 - (num_ranks - 1)
+    assert samplers[0].mean_windows == pytest.approx(len(seen) / len(samplers[0]) / num_ranks)
+    samplers[0].set_epoch(0, start=5)
+    assert list(samplers[0]) == parts[0][5:]

@@ -24,6 +24,9 @@ from distill.stages import Stage
 #: Windows in a batch of all processes together.
 BATCH_SIZE = 6
 
+#: Padded tokens in a batch of all processes together, where batches go by tokens: six windows of 32 or four of 48.
+MAX_TOKENS = 192
+
 #: Fifteen steps that leave the head idle, fifteen that leave the projections and one loss's layer idle.
 STAGES = {
     "intermediate": Stage(
@@ -79,7 +82,9 @@ def fit(
     return {"gradients": notes.gradients, "logged": notes.logged, "weights": module.state_dict()}
 
 
-def fit_questions(num_processes: int, teacher: str, questions: str, folder: str, **settings: Any) -> dict[str, Any]:
+def fit_questions(
+    num_processes: int, teacher: str, questions: str, folder: str, by_tokens: bool = False, **settings: Any
+) -> dict[str, Any]:
     """Distil a tiny student through both stages; it is as wide as half its teacher, so hidden states are projected."""
     torch.manual_seed(5)
     losses = {**default_losses(), "relations": RelationLoss(num_relation_heads=2), "repetition": RepetitionLoss(1, 1)}
@@ -93,6 +98,7 @@ def fit_questions(num_processes: int, teacher: str, questions: str, folder: str,
         doc_stride=8,
         max_question_length=24,
         batch_size=BATCH_SIZE // num_processes,
+        max_tokens=MAX_TOKENS // num_processes if by_tokens else None,
         cache_dir=f"{folder}/cache",
     )
     return fit(module, data, STAGES, num_processes, folder, **settings)
@@ -121,8 +127,8 @@ def compare(teacher: str, backbone: str, questions: str, text: str, folder: str,
     """Run every fit that tests compare."""
     results = {}
     for precision in ("32-true", "64-true"):
-        for accumulated in (1, 2):
-            settings = {"precision": precision, "accumulate_grad_batches": accumulated}
-            results[precision, accumulated] = fit_questions(num_processes, teacher, questions, folder, **settings)
+        for case, accumulated in ((1, 1), (2, 2), ("tokens", 2)):
+            settings = {"precision": precision, "accumulate_grad_batches": accumulated, "by_tokens": case == "tokens"}
+            results[precision, case] = fit_questions(num_processes, teacher, questions, folder, **settings)
         results[precision, "text"] = fit_text(num_processes, backbone, text, folder, precision=precision)
     return results

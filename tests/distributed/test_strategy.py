@@ -38,7 +38,7 @@ def is_noise(name: str, steps: list[dict[str, torch.Tensor]]) -> bool:
     return any(float(step[name].abs().max()) < 1e-13 for step in steps if name in step)
 
 
-@pytest.mark.parametrize("accumulated", [1, 2, "text"])
+@pytest.mark.parametrize("accumulated", [1, 2, "tokens", "text"])
 def test_gradients_of_the_first_step_are_those_of_one_process(fits, accumulated):
     one, two = fits
     expected = one["32-true", accumulated]["gradients"][0]
@@ -49,7 +49,7 @@ def test_gradients_of_the_first_step_are_those_of_one_process(fits, accumulated)
         assert max(errors.values()) < 1e-6
 
 
-@pytest.mark.parametrize("accumulated", [1, 2, "text"])
+@pytest.mark.parametrize("accumulated", [1, 2, "tokens", "text"])
 def test_weights_and_logged_values_after_both_stages_are_those_of_one_process(fits, accumulated):
     one, two = fits
     expected = one["64-true", accumulated]

@@ -43,6 +43,18 @@ def test_batches_add_up(loss: DistillationLoss, scene: Scene) -> None:
     assert sum(mean.count for mean in means) == whole.count
 
 
+@pytest.mark.parametrize("mask_padding", [True, False])
+@pytest.mark.parametrize("name", LOSSES)
+def test_count_is_known_before_the_models_run(
+    name: str, mask_padding: bool, scene: Scene, task: Task, layer_map: LayerMap
+) -> None:
+    loss = LOSSES[name](mask_padding)
+    loss.bind(STUDENT, TEACHER, layer_map, task)
+    for part in (scene, scene.rows(1, 3)):
+        mean = loss(part.student, part.teacher, part.batch, TEMPERATURE)
+        assert loss.count(part.batch) == mean.count
+
+
 def test_gradient_reaches_what_the_plan_names_and_no_teacher(loss: DistillationLoss, scene: Scene) -> None:
     loss(scene.student, scene.teacher, scene.batch, TEMPERATURE).value.backward()
     plan = loss.student_plan
