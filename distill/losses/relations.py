@@ -11,27 +11,26 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from distill.losses.base import DistillationLoss, constant_count, real_tokens, recorded, widen
+from distill.losses.blocks import sum_over_blocks
 from distill.tasks.base import MASKED_LOGIT, Task
 from distill.types import AttentionInputs, Batch, LayerMap, Mean, ModelShape, Recording, RecordingPlan, UserError
 
 Relation = Literal["query-query", "key-key", "value-value", "query-key"]
 
 
-def relation_log_probabilities(
-    inputs: AttentionInputs, relation: Relation, num_relation_heads: int, key_mask: Tensor
-) -> Tensor:
+def relation_log_probabilities(left: Tensor, right: Tensor, num_relation_heads: int, key_mask: Tensor) -> Tensor:
     """Return (B, A, S, S), the log relations of one layer in float32 or float64.
 
     ``log softmax_j(x_i . y_j / sqrt(D / A))``, where the vectors of all heads, (B, S, D) together, are cut anew into A
     relation heads of width D / A.
 
     Args:
-        inputs: Queries, keys and values, each (B, H, S, d).
-        relation: Which of them are x and y.
+        left: x, the layer's queries, keys or values, (B, H, S, d).
+        right: y, alike.
         num_relation_heads: A, a divisor of D = H d.
         key_mask: (B, S) bool, the tokens j that are related to.
     """
-    left, right = (_relation_heads(getattr(inputs, name), num_relation_heads) for name in relation.split("-"))
+    left, right = (_relation_heads(vectors, num_relation_heads) for vectors in (left, right))
     scores = left @ right.transpose(-1, -2) / math.sqrt(left.shape[-1])
     return scores.masked_fill(~key_mask[:, None, None, :], MASKED_LOGIT).log_softmax(-1)
 
@@ -116,14 +115,27 @@ class RelationLoss(DistillationLoss):
         other = recorded(teacher).attentions[self.teacher_layer]
         keys = batch.attention_mask.bool()
         tokens = real_tokens(batch, self.mask_padding)
-        totals = []
-        for relation in self.relations:
-            with torch.no_grad():
-                target = relation_log_probabilities(other, relation, self.num_relation_heads, keys)
-            log_relations = relation_log_probabilities(mine, relation, self.num_relation_heads, keys)
-            divergences = F.kl_div(log_relations, target, reduction="none", log_target=True).sum(-1)
-            totals.append(divergences.masked_fill(~tokens[:, None, :], 0.0).sum())
+        totals = [self._relation_total(relation, mine, other, tokens, keys) for relation in self.relations]
         return Mean(torch.stack(totals).sum(), self.count(batch))
+
+    def _relation_total(
+        self, relation: Relation, student: AttentionInputs, teacher: AttentionInputs, tokens: Tensor, keys: Tensor
+    ) -> Tensor:
+        """Return the sum of one relation's divergences, a few windows at a time."""
+        names = list(dict.fromkeys(relation.split("-")))
+        trained, fixed = ([getattr(model, name) for name in names] for model in (student, teacher))
+        num_heads = self.num_relation_heads
+
+        def total(*parts: Tensor) -> Tensor:
+            *vectors, token_mask, key_mask = parts
+            own, target = (
+                relation_log_probabilities(each[0], each[-1], num_heads, key_mask)
+                for each in (vectors[: len(names)], vectors[len(names) :])
+            )
+            divergences = F.kl_div(own, target, reduction="none", log_target=True).sum(-1)
+            return divergences.masked_fill(~token_mask[:, None, :], 0.0).sum()
+
+        return sum_over_blocks(total, trained, [*fixed, tokens, keys], num_heads * tokens.shape[1] ** 2)
 
     def count(self, batch: Batch) -> Tensor:
         """Return the relation heads times the real tokens, or all of them."""

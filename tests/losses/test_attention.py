@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from distill.losses import AttentionLoss
-from distill.losses.attention import num_attention_maps
+from distill.losses.attention import num_attention_maps, score_total
 from distill.tasks.base import Task
 from distill.types import AttentionInputs, Batch, LayerMap, ModelShape, Recording, UserError
 
@@ -144,3 +144,31 @@ def test_unequal_heads_are_averaged(
     value = loss(scene.student, teacher, scene.batch, 1.0)
     assert value.total.item() == pytest.approx(total, rel=1e-9)
     assert value.count.item() == places
+
+
+def _inputs(length: int, width: int, seed: int, dtype: torch.dtype = torch.float64) -> AttentionInputs:
+    generator = torch.Generator().manual_seed(seed)
+    query, key, value = (torch.randn(2, 2, length, width, generator=generator, dtype=dtype) for _ in range(3))
+    return AttentionInputs(query.requires_grad_(), key.requires_grad_(), value, width**-0.5)
+
+
+@pytest.mark.parametrize(
+    ("length", "dtype", "tolerance"),
+    [(12, torch.float64, 1e-12), (64, torch.float64, 1e-12), (64, torch.float32, 1e-5)],
+)
+def test_score_total_and_its_gradients_are_those_of_the_maps_at_any_length(length, dtype, tolerance):
+    # Widths of 4 and 6: 12 tokens go through maps, 64 do not.
+    student, teacher = _inputs(length, 4, seed=0, dtype=dtype), _inputs(length, 6, seed=1, dtype=dtype)
+    masks = [torch.arange(length) < torch.tensor([[length], [length - n]]) for n in (3, 7)]
+    total = score_total(student, teacher, *masks)
+    total.backward()
+    gradients = [tensor.grad for tensor in student[:2]]
+    wide = [
+        AttentionInputs(*(t.detach().double().requires_grad_() for t in x[:3]), x.scaling) for x in (student, teacher)
+    ]
+    maps = [scaling * query @ key.transpose(-1, -2) for query, key, _, scaling in wide]
+    expected = ((maps[0] - maps[1]) * masks[0][:, None, :, None] * masks[1][:, None, None, :]).square().sum()
+    expected.backward()
+    torch.testing.assert_close(total.double(), expected, rtol=tolerance, atol=0)
+    for got, tensor in zip(gradients, wide[0][:2], strict=True):
+        torch.testing.assert_close(got.double(), tensor.grad, rtol=0, atol=tolerance * float(tensor.grad.abs().max()))

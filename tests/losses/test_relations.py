@@ -87,7 +87,7 @@ def test_rotation_of_all_vectors_of_a_relation_head_changes_nothing(unequal):
 def test_query_key_with_the_models_own_heads_is_its_attention(unequal):
     keys = unequal.batch.attention_mask.bool()
     inputs = unequal.teacher.attentions[0]
-    relations = relation_log_probabilities(inputs, "query-key", TEACHER.num_heads, keys).exp()
+    relations = relation_log_probabilities(inputs.query, inputs.key, TEACHER.num_heads, keys).exp()
     torch.testing.assert_close(relations, probabilities(inputs, keys, TEACHER.num_heads))
 
 
