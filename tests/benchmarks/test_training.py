@@ -1,0 +1,57 @@
+"""The benchmark's arms run and its figures are what they are called; how fast anything was is not asserted."""
+
+import sys
+
+import pytest
+
+from . import training
+from .training import COMPARISONS, CannotRunError, run_arm, run_rounds, summarise
+
+
+def result(seconds, peak=1e6):
+    return {"processor": [seconds] * 3, "wall": [2 * seconds] * 3, "peak_memory": peak}
+
+
+def test_ratios_are_taken_round_by_round():
+    found = {"bare": [result(1.0), result(10.0)], "own": [result(3.0), result(10.0, peak=3e6)]}
+    summary = summarise(found, "bare")
+    assert summary["bare"]["processor_ratio"]["median"] == 1.0
+    assert summary["own"]["processor_ratio"]["median"] == 2.0
+    assert summary["own"]["wall_ms"]["median"] == 13000.0
+    assert summary["own"]["peak_mb"] == 2.0
+
+
+def test_arms_take_turns_and_those_that_break_are_named(monkeypatch):
+    turns = []
+
+    def run(arm, python, warmup, steps):
+        turns.append((arm, python))
+        if arm == "peers.broken":
+            raise CannotRunError("no module named broken")
+        return result(1.0)
+
+    monkeypatch.setattr(training, "run_arm", run)
+    found, left_out = run_rounds(["own.a", "own.b", "peers.broken"], "/peers/python", rounds=3, warmup=1, steps=1)
+    assert turns == [
+        *(("own.a", sys.executable), ("own.b", sys.executable), ("peers.broken", "/peers/python")),
+        *(("own.b", sys.executable), ("own.a", sys.executable)),
+        *(("own.a", sys.executable), ("own.b", sys.executable)),
+    ]
+    assert {arm: len(results) for arm, results in found.items()} == {"own.a": 3, "own.b": 3}
+    assert left_out == {"peers.broken": "no module named broken"}
+    assert run_rounds(["peers.a"], None, 1, 1, 1)[1] == {"peers.a": "no --peers"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "arm", [arm for arms in COMPARISONS.values() for arm in arms.values() if not arm.startswith("peers.")]
+)
+def test_arm_runs(arm):
+    found = run_arm(arm, sys.executable, warmup=1, steps=2)
+    assert len(found["wall"]) == len(found["processor"]) == 2
+    assert found["peak_memory"] > found["imported_memory"]
+
+
+def test_arm_that_breaks_says_why():
+    with pytest.raises(CannotRunError, match="bare"):
+        run_arm("bare.nothing", sys.executable, warmup=1, steps=2)
