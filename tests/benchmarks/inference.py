@@ -5,10 +5,10 @@ a student of 51 M; they need about 16 GB of memory:
 
     python -m tests.benchmarks.inference --output inference.json
 
-The models are called in turns, in several blocks; the spread is that of the blocks' medians. On a slow processor the
-teacher takes minutes for a batch of 32: time that apart, with ``--batch_sizes '[32]' --rounds 1 --blocks 1``, and leave
-out bfloat16 with ``--forms`` where there are no units for it. ``--clock processor`` counts the processor's time and not
-the wall's, so that waiting for other work on a busy machine does not count; use it with one thread only.
+The models are called in turns, and ratios are taken round by round. Large points get fewer rounds, see ``--tokens``:
+on a slow processor the teacher takes minutes for 32 windows of 384 tokens. bfloat16 is left out where the processor has
+no units for it. ``--clock processor`` counts the processor's time and not the wall's, so that waiting for other work on
+a busy machine does not count; use it with one thread only.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
-from statistics import median
 from typing import Any, Literal
 
 import torch
@@ -31,8 +31,9 @@ from distill.export.graph import export_graph
 from distill.export.quantization import quantizable_operators, write_int8
 from distill.export.runtime import OnnxModel
 from distill.files import write_json
+from distill.processor import fast_precision
 from distill.reporting.environment import describe_environment, package_version
-from distill.reporting.latency import Latency, measure_latency, num_threads, random_inputs
+from distill.reporting.latency import TimedCalls, num_threads, random_inputs, relative_time, time_calls
 from distill.reporting.size import num_parameters
 
 FORMS = ("torch float32", "torch bfloat16", "onnx float32", "onnx int8")
@@ -81,25 +82,29 @@ def build_forms(
     return num_parameters(model), {form: make[form]() for form in forms}
 
 
-def summarise(blocks: Sequence[dict[str, Latency]]) -> list[dict[str, Any]]:
-    """Return one row for each model of one point, over the blocks: times, and how many times faster it is.
+def num_rounds(batch_size: int, length: int, tokens: int, least: int, most: int) -> int:
+    """Return how often a model is called at a point: until it has seen so many tokens, within bounds."""
+    return min(max(tokens // (batch_size * length), least), most)
+
+
+def summarise(calls: dict[str, TimedCalls]) -> list[dict[str, Any]]:
+    """Return one row for each model of one point: times, and how many times faster it is.
 
     ``speedup`` is against the teacher in float32 torch, ``like_for_like`` against the teacher in the same form; both
-    are the median of the blocks' ratios, with the lowest and the highest.
+    are the median of the rounds' ratios with the quartiles.
     """
     rows = []
-    for name in blocks[0]:
+    for name, timed in calls.items():
         role, _, form = name.partition(" ")
-        p50s = [block[name].p50_ms for block in blocks]
         rows.append(
             {
                 "model": role,
                 "form": form,
-                "p50_ms": median(p50s),
-                "p50_ms_range": [min(p50s), max(p50s)],
-                "p95_ms": median(block[name].p95_ms for block in blocks),
-                "speedup": _ratio(blocks, f"teacher {FORMS[0]}", name),
-                "like_for_like": _ratio(blocks, f"teacher {form}", name),
+                "rounds": len(timed.times_ns),
+                "p50_ms": timed.latency.p50_ms,
+                "p95_ms": timed.latency.p95_ms,
+                "speedup": _ratio(calls[f"teacher {FORMS[0]}"], timed),
+                "like_for_like": _ratio(calls[f"teacher {form}"], timed),
             }
         )
     return rows
@@ -109,7 +114,7 @@ def result_table(result: dict[str, Any]) -> Table:
     """Return the rows of all points as a table."""
     table = Table(
         title="Inference",
-        caption="Times faster than the teacher, in float32 torch and like for like: median (range of the blocks)",
+        caption="Times faster than the teacher, in float32 torch and like for like: median (quartiles)",
     )
     for column in ("batch x length", "model"):
         table.add_column(column, no_wrap=True)
@@ -123,7 +128,7 @@ def result_table(result: dict[str, Any]) -> Table:
             f"{row['model']} {row['form']}",
             f"{row['p50_ms']:.1f}",
             f"{row['p95_ms']:.1f}",
-            *("{:.1f} ({:.0f}-{:.0f})".format(*row[key]) for key in ("speedup", "like_for_like")),
+            *("{:.1f} ({:.1f}-{:.1f})".format(*row[key]) for key in ("speedup", "like_for_like")),
         )
     return table
 
@@ -152,11 +157,11 @@ def main(
     vocab_size: int = 50262,
     batch_sizes: Sequence[int] = (1, 8, 32),
     lengths: Sequence[int] = (64, 128, 384),
-    rounds: int = 10,
-    warmup: int = 1,
-    blocks: int = 3,
+    tokens: int = 8192,
+    min_rounds: int = 3,
+    max_rounds: int = 20,
     threads: int = 1,
-    forms: Sequence[str] = FORMS,
+    forms: Sequence[str] | None = None,
     clock: Literal["wall", "processor"] = "wall",
 ) -> None:
     """Time teacher and student in every form, print the table and write it as JSON, anew after every point.
@@ -168,13 +173,16 @@ def main(
         vocab_size: Pieces of both.
         batch_sizes: Windows in a call.
         lengths: Tokens of a window.
-        rounds: Timed calls of each model in a block.
-        warmup: Calls of each model before a block.
-        blocks: How often each point is measured anew.
+        tokens: Each model is called at a point until it has seen so many, after one call that is not timed.
+        min_rounds: Timed calls of each model at a point, at least.
+        max_rounds: Timed calls of each model at a point, at most.
         threads: CPU threads of each operation.
-        forms: What to time, of which ``torch float32`` must be one.
+        forms: What to time, of which ``torch float32`` must be one; what the processor has units for when left out.
         clock: What time is told by; see above.
     """
+    if forms is None:
+        has_units = fast_precision(CPU.type) != "32-true"
+        forms = [form for form in FORMS if has_units or form != "torch bfloat16"]
     if FORMS[0] not in forms or set(forms) - set(FORMS):
         raise SystemExit(f"--forms: choose from {', '.join(FORMS)}; {FORMS[0]} must be one of them")
     if clock == "processor" and threads > 1:
@@ -193,24 +201,23 @@ def main(
             "num_threads": threads,
             "onnxruntime": package_version("onnxruntime"),
         }
-        settings = {"rounds": rounds, "warmup": warmup, "blocks": blocks, "clock": clock}
+        settings = {"tokens": tokens, "clock": clock}
         result = {"parameters": parameters, **settings, "environment": environment, "rows": rows}
-        for batch_size in batch_sizes:
-            for length in lengths:
-                make_inputs = random_inputs(vocab_size, batch_size, length, CPU, PAD_TOKEN_ID)
-                measured = [
-                    measure_latency(models, make_inputs, rounds, warmup, CPU, CLOCKS[clock]) for _ in range(blocks)
-                ]
-                rows += [{"batch_size": batch_size, "length": length, **row} for row in summarise(measured)]
-                write_json(Path(output), result)
+        for batch_size, length in product(batch_sizes, lengths):
+            make_inputs = random_inputs(vocab_size, batch_size, length, CPU, PAD_TOKEN_ID)
+            rounds = num_rounds(batch_size, length, tokens, min_rounds, max_rounds)
+            # The call that finds the peak memory warms up.
+            calls = time_calls(models, make_inputs, rounds, 0, CPU, CLOCKS[clock])
+            rows += [{"batch_size": batch_size, "length": length, **row} for row in summarise(calls)]
+            write_json(Path(output), result)
     console.print(result_table(result))
     for line in headlines(result):
         console.print(line, soft_wrap=True)
 
 
-def _ratio(blocks: Sequence[dict[str, Latency]], slow: str, fast: str) -> tuple[float, float, float]:
-    ratios = [block[slow].p50_ms / block[fast].p50_ms for block in blocks]
-    return median(ratios), min(ratios), max(ratios)
+def _ratio(slow: TimedCalls, fast: TimedCalls) -> tuple[float, float, float]:
+    ratio = relative_time(slow, fast)
+    return ratio.median, ratio.low, ratio.high
 
 
 if __name__ == "__main__":

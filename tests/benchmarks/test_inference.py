@@ -2,30 +2,32 @@ import json
 
 import pytest
 
-from distill.reporting.latency import Latency
-from tests.benchmarks.inference import FORMS, Sizes, headlines, main, summarise
+from distill.reporting.latency import TimedCalls
+from tests.benchmarks.inference import FORMS, Sizes, headlines, main, num_rounds, summarise
 
 pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
 
 
-def test_ratios_are_taken_block_by_block():
-    def block(teacher, student):
-        return {
-            "teacher torch float32": Latency(teacher, teacher, 1.0),
-            "teacher onnx int8": Latency(teacher / 2, teacher, 1.0),
-            "student onnx int8": Latency(student, 2 * student, 1.0),
-        }
-
-    # The machine was twice as slow during the second block.
-    rows = summarise([block(100.0, 10.0), block(200.0, 20.0), block(100.0, 5.0)])
-    row = next(row for row in rows if row["model"] == "student")
-    assert row["form"] == "onnx int8"
+def test_ratios_are_taken_round_by_round():
+    # The machine was twice as slow during the second round.
+    times = {
+        "teacher torch float32": (100, 200, 100),
+        "teacher onnx int8": (50, 100, 50),
+        "student onnx int8": (10, 20, 5),
+    }
+    calls = {name: TimedCalls(tuple(1_000_000 * ms for ms in found), 3) for name, found in times.items()}
+    row = next(row for row in summarise(calls) if row["model"] == "student")
+    assert (row["form"], row["rounds"]) == ("onnx int8", 3)
     assert row["p50_ms"] == 10.0
-    assert row["p50_ms_range"] == [5.0, 20.0]
-    assert row["p95_ms"] == 20.0
-    assert row["speedup"] == (10.0, 10.0, 20.0)
-    assert row["like_for_like"] == (5.0, 5.0, 10.0)
+    assert row["p95_ms"] == pytest.approx(19.0)
+    assert row["speedup"] == (10.0, 10.0, 15.0)
+    assert row["like_for_like"] == (5.0, 5.0, 7.5)
+
+
+def test_large_points_get_fewer_rounds_within_bounds():
+    points = (1, 64), (8, 128), (32, 384)
+    assert [num_rounds(*point, tokens=8192, least=3, most=20) for point in points] == [20, 8, 3]
 
 
 def test_the_fastest_form_and_the_ratios_like_for_like_stand_side_by_side():
@@ -42,7 +44,7 @@ def test_the_fastest_form_and_the_ratios_like_for_like_stand_side_by_side():
 def test_forms_and_the_processors_clock_are_chosen(tmp_path):
     output = tmp_path / "inference.json"
     tiny = {"student": Sizes(1, 8, 2, 16), "teacher": Sizes(1, 8, 2, 16), "vocab_size": 50, "output": str(output)}
-    points = {"batch_sizes": [1], "lengths": [8], "rounds": 1, "blocks": 1, "forms": ["torch float32"]}
+    points = {"batch_sizes": [1], "lengths": [8], "max_rounds": 1, "min_rounds": 1, "forms": ["torch float32"]}
     main(**tiny, **points, clock="processor")
     result = json.loads(output.read_text(encoding="utf-8"))
     assert [row["form"] for row in result["rows"]] == ["torch float32"] * 2
@@ -62,11 +64,11 @@ def test_every_form_is_timed_at_every_point(tmp_path, capsys):
         vocab_size=50,
         batch_sizes=[1, 2],
         lengths=[8, 16],
-        rounds=2,
-        warmup=0,
-        blocks=2,
+        max_rounds=4,
+        forms=FORMS,
     )
     result = json.loads(output.read_text(encoding="utf-8"))
+    assert {row["rounds"] for row in result["rows"]} == {4}
     assert len(result["rows"]) == 2 * 2 * 2 * len(FORMS)
     assert {(row["batch_size"], row["length"]) for row in result["rows"]} == {(1, 8), (1, 16), (2, 8), (2, 16)}
     assert result["parameters"]["teacher"] > result["parameters"]["student"]
