@@ -59,17 +59,18 @@ def rank(
             place = (passage.context_index, start, end)
             # Passages overlap: a span found twice counts once, with its best score.
             logits[place] = max(candidate.score, logits.get(place, -math.inf))
-    contexts = found[0][0].item.contexts
-    ranked = [
-        RankedAnswer(contexts[index][start:end], logits[index, start, end], 0.0, start, end, index)
-        for index, start, end in sorted(logits, key=lambda place: (-logits[place], place))[:n_best]
-    ]
+    spans = sorted(logits, key=lambda place: (-logits[place], place))[:n_best]
+    ranked = [(logits[span], span) for span in spans]
     if no_answer_threshold is not None or not ranked:
         null_logit = min(chosen.null_score for _, chosen in found)
-        num_better = sum(not prefers_no_answer(null_logit, span.logit, no_answer_threshold) for span in ranked)
-        ranked.insert(num_better, RankedAnswer("", null_logit, 0.0, 0, 0))
-    shares = softmax([candidate.logit for candidate in ranked], temperature)
-    return [replace(candidate, probability=share) for candidate, share in zip(ranked, shares, strict=True)]
+        num_better = sum(not prefers_no_answer(null_logit, logit, no_answer_threshold) for logit, _ in ranked)
+        ranked.insert(num_better, (null_logit, (0, 0, 0)))
+    shares = softmax([logit for logit, _ in ranked], temperature)
+    contexts = found[0][0].item.contexts
+    return [
+        RankedAnswer(contexts[index][start:end], logit, share, start, end, index)
+        for (logit, (index, start, end)), share in zip(ranked, shares, strict=True)
+    ]
 
 
 def softmax(logits: Sequence[float], temperature: float = 1.0) -> list[float]:

@@ -194,18 +194,20 @@ def _cut(text: str, tokenizer: PreTrainedTokenizerBase, max_tokens: int) -> str:
 def _read_context(text: str) -> _Context:
     """Compose a context and move the ends of each character's original span inwards, off whitespace."""
     composed = compose(text)
-    next_visible = np.empty(len(text) + 1, dtype=np.int64)
-    last_visible = np.empty(len(text) + 1, dtype=np.int64)
-    next_visible[len(text)] = len(text)
-    last_visible[0] = 0
-    is_space = [character.isspace() for character in text]
-    for index in range(len(text)):
-        last_visible[index + 1] = last_visible[index] if is_space[index] else index + 1
-    for index in range(len(text) - 1, -1, -1):
-        next_visible[index] = next_visible[index + 1] if is_space[index] else index
+    is_space = _is_space(text)
+    places = np.arange(len(text) + 1)
+    # For each place the nearest visible character at or after it, and the end of the nearest one before it.
+    next_visible = np.minimum.accumulate(np.where(np.append(is_space, False), len(text), places)[::-1])[::-1]
+    last_visible = np.maximum.accumulate(np.where(np.append(False, is_space), 0, places))
     starts = np.asarray(composed.starts, dtype=np.int64)
     ends = np.asarray(composed.ends, dtype=np.int64)
     return _Context(composed.text, next_visible[starts], last_visible[ends])
+
+
+def _is_space(text: str) -> NDArray[np.bool_]:
+    """Return ``character.isspace()`` for every character."""
+    characters, places = np.unique(np.frombuffer(text.encode("utf-32-le"), dtype="<u4"), return_inverse=True)
+    return np.asarray([chr(character).isspace() for character in characters], dtype=np.bool_)[places]
 
 
 def _context_span(sequence_ids: Sequence[int | None]) -> tuple[int, int]:
