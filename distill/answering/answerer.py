@@ -152,8 +152,8 @@ class QuestionAnswerer:
 
         Returns:
             A :class:`FoundAnswer` for one question, with ``top_k`` above 1 a list of them (fewer where there are fewer
-            candidates), the best first. A list for a list; an iterator, which reads ahead by at most half a million
-            characters, for any other iterable of items.
+            candidates), the best first. A list for a list; an iterator, which reads ahead by at most a quarter of a
+            million characters, for any other iterable of items.
 
         Raises:
             UserError: If the input or an option is wrong.

@@ -12,6 +12,7 @@ from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntry
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from distill.data.windows import LENGTH_MULTIPLE
 from distill.models.loading import first_line, load_model, resolve_source
 from distill.reporting.size import num_parameters
 from distill.tasks.question_answering.task import QuestionAnswering
@@ -30,6 +31,9 @@ DTYPES: dict[BackendName, tuple[str, ...]] = {
 CPU_TOKENS = 2048
 ACCELERATOR_TOKENS = 32768
 
+#: Float32 on a CPU pays nothing for a new shape, so that windows need no more padding than vector units like.
+CPU_LENGTH_MULTIPLE = 8
+
 
 class Backend(Protocol):
     """Computes logits; may be called by several threads at once.
@@ -37,10 +41,12 @@ class Backend(Protocol):
     Attributes:
         num_parameters: Parameters of the model, None where that cannot be told.
         tokens_per_batch: Tokens of a batch at which it works best.
+        length_multiple: Windows are padded to a multiple of so many tokens.
     """
 
     num_parameters: int | None
     tokens_per_batch: int
+    length_multiple: int
 
     def __call__(self, inputs: Mapping[str, Tensor]) -> Tensor:
         """Return start and end logits, (B, S, 2), for ``input_ids`` and its companions, each (B, S)."""
@@ -54,7 +60,10 @@ class TorchBackend:
         self.device = torch.device(device)
         self.model = model.eval().to(self.device)
         self.num_parameters: int | None = num_parameters(model)
-        self.tokens_per_batch = CPU_TOKENS if self.device.type == "cpu" else ACCELERATOR_TOKENS
+        is_cpu = self.device.type == "cpu"
+        self.tokens_per_batch = CPU_TOKENS if is_cpu else ACCELERATOR_TOKENS
+        is_free = is_cpu and self.model.dtype == torch.float32
+        self.length_multiple = CPU_LENGTH_MULTIPLE if is_free else LENGTH_MULTIPLE
 
     def __call__(self, inputs: Mapping[str, Tensor]) -> Tensor:
         """Return the model's logits, on its device."""
@@ -72,6 +81,7 @@ class OnnxBackend:
         self.model = OnnxModel.load(folder, dtype)
         self.num_parameters: int | None = None
         self.tokens_per_batch = CPU_TOKENS
+        self.length_multiple = CPU_LENGTH_MULTIPLE
 
     def __call__(self, inputs: Mapping[str, Tensor]) -> Tensor:
         """Return the file's logits, on the CPU."""

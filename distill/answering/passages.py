@@ -8,15 +8,15 @@ from dataclasses import dataclass
 from distill.answering.inputs import Item
 from distill.types import Example
 
-#: Longest text that is cut into windows as a whole, in characters: about 45,000 words. Far above any text that models
+#: Longest text that is cut into windows as a whole, in characters: about 22,000 words. Far above any text that models
 #: are trained and scored on, so those are read exactly as evaluation reads them.
-PASSAGE_CHARS = 2**18
+PASSAGE_CHARS = 2**17
 
 #: Characters that consecutive passages of a longer text share: more than the longest answer.
 OVERLAP_CHARS = 2**12
 
 #: Characters, questions included, whose windows are held in memory and sorted by length together.
-POOL_CHARS = 2**19
+POOL_CHARS = 2**18
 
 #: What a passage costs beside its characters, so that a pool of very short ones is bounded too.
 _PASSAGE_COST = 2**8

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
 from threading import Lock
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +20,10 @@ from distill.tasks.question_answering.windows import build_windows, count_flagge
 from distill.types import Example
 
 log = logging.getLogger(__name__)
+
+#: Characters of context that are cut into windows at once: what the tokenizer keeps beside its numbers takes many times
+#: their room, and is gone before the next are cut.
+CUT_CHARS = 2**16
 
 
 def token_batches(
@@ -63,11 +69,8 @@ class Scorer:
         Windows, spans and choice are those of :mod:`distill.tasks.question_answering`. Only the batches differ, which
         may change the last digits of a score.
         """
-        with self._tokenizing:
-            columns = build_windows(
-                examples, self.tokenizer, settings.max_length, settings.doc_stride, settings.max_question_length
-            )
-            padder = WindowPadder(self.tokenizer, settings.max_length)
+        columns = self._windows(examples, settings)
+        padder = WindowPadder(self.tokenizer, settings.max_length, length_multiple=self.backend.length_multiple)
         if num_cut := count_flagged(columns, "question_truncated"):
             log.warning("cut %d questions to %d tokens", num_cut, settings.max_question_length)
         lengths = np.asarray([len(ids) for ids in columns["input_ids"]], dtype=np.int64)
@@ -80,3 +83,30 @@ class Scorer:
             answers += best_spans(logits, batch, settings.n_best, settings.max_answer_length)
         chosen = choose_answers(answers, settings.no_answer_threshold, settings.n_best)
         return [chosen[example.question_id] for example in examples]
+
+    def _windows(self, examples: Sequence[Example], settings: AnswerSettings) -> dict[str, list[Any]]:
+        """Return the columns of :func:`build_windows`, with a small array for the numbers of each window."""
+        columns: dict[str, list[Any]] = defaultdict(list)
+        for start, end in _slices(examples, CUT_CHARS):
+            with self._tokenizing:
+                cut = build_windows(
+                    examples[start:end],
+                    self.tokenizer,
+                    settings.max_length,
+                    settings.doc_stride,
+                    settings.max_question_length,
+                    example_index_offset=start,
+                )
+            for name, rows in cut.items():
+                columns[name] += [np.asarray(row, np.int32) if isinstance(row, list) else row for row in rows]
+        return columns
+
+
+def _slices(examples: Sequence[Example], num_chars: int) -> Iterator[tuple[int, int]]:
+    """Yield ``[start, end)`` of consecutive examples whose contexts have so many characters, the last one's aside."""
+    start = held = 0
+    for index, example in enumerate(examples):
+        held += len(example.context)
+        if held >= num_chars or index == len(examples) - 1:
+            yield start, index + 1
+            start, held = index + 1, 0

@@ -163,10 +163,24 @@ class WindowDataset(Dataset[Batch]):
 class RowPadder:
     """Pads rows of tokens into batches, on the side that the tokenizer pads."""
 
-    def __init__(self, tokenizer: PreTrainedTokenizerBase, max_length: int, pad_to_max_length: bool = False) -> None:
-        """Args: ``max_length`` bounds the padded length, or is it with ``pad_to_max_length``."""
+    def __init__(
+        self,
+        tokenizer: PreTrainedTokenizerBase,
+        max_length: int,
+        pad_to_max_length: bool = False,
+        length_multiple: int = LENGTH_MULTIPLE,
+    ) -> None:
+        """Set how long rows become.
+
+        Args:
+            tokenizer: Says what they are padded with, and on which side.
+            max_length: Bounds the padded length, or is it with ``pad_to_max_length``.
+            pad_to_max_length: Whether all batches are equally long.
+            length_multiple: Lengths are rounded up to a multiple of this.
+        """
         self.max_length = max_length
         self.pad_to_max_length = pad_to_max_length
+        self.length_multiple = length_multiple
         self._pad_ids = {"input_ids": tokenizer.pad_token_id, "token_type_ids": tokenizer.pad_token_type_id}
         self._padding_left = tokenizer.padding_side == "left"
 
@@ -196,7 +210,7 @@ class RowPadder:
         """Return how long windows of some lengths become in a batch of their own."""
         if self.pad_to_max_length:
             return np.full_like(lengths, self.max_length)
-        return np.minimum(-(-lengths // LENGTH_MULTIPLE) * LENGTH_MULTIPLE, self.max_length)
+        return np.minimum(-(-lengths // self.length_multiple) * self.length_multiple, self.max_length)
 
 
 class WindowPadder(RowPadder):

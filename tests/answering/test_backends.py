@@ -5,6 +5,7 @@ from transformers import RobertaForQuestionAnswering, RobertaModel
 from distill import QuestionAnswerer
 from distill.answering import backends
 from distill.answering.backends import TorchBackend, load_backend, local_folder, resolve_device
+from distill.data.windows import LENGTH_MULTIPLE
 from distill.export.graph import export_graph
 from distill.types import UserError
 from tests.answering.conftest import CONTEXT
@@ -25,6 +26,11 @@ def test_torch_gives_the_models_logits_without_gradients(teacher_folder):
 
 def test_precision_is_the_one_asked_for(teacher_folder):
     assert load_backend(str(teacher_folder), "torch", "bfloat16", "cpu")(INPUTS).dtype == torch.bfloat16
+
+
+def test_only_low_precision_pays_for_new_lengths(teacher_folder):
+    assert load_backend(str(teacher_folder), "torch", "float32", "cpu").length_multiple == 8
+    assert load_backend(str(teacher_folder), "torch", "bfloat16", "cpu").length_multiple == LENGTH_MULTIPLE
 
 
 def test_a_model_in_training_is_switched_to_eval(teacher_config):

@@ -7,9 +7,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from distill.answering import scoring
 from distill.answering.scoring import Scorer, token_batches
 from distill.answering.settings import AnswerSettings
 from distill.tasks.question_answering.task import QuestionAnswering
+from distill.tasks.question_answering.windows import build_windows
 from distill.types import Example
 from tests.answering.conftest import CONTEXT
 
@@ -43,11 +45,28 @@ def test_questions_that_are_cut_are_said(tiny, caplog):
     assert caplog.messages == ["cut 1 questions to 21 tokens"]
 
 
+def test_windows_are_cut_a_few_texts_at_a_time(tiny, monkeypatch):
+    examples = [Example(str(i), f"¿Qué pasó {i} veces?", CONTEXT * (i % 3 + 1)) for i in range(7)]
+    at_once = tiny._scorer(examples, tiny.settings)
+    sizes = []
+
+    def build(examples, *args, **options):
+        sizes.append(len(examples))
+        return build_windows(examples, *args, **options)
+
+    monkeypatch.setattr(scoring, "build_windows", build)
+    monkeypatch.setattr(scoring, "CUT_CHARS", 3 * len(CONTEXT))
+    assert tiny._scorer(examples, tiny.settings) == at_once
+    assert sizes == [2, 1, 2, 1, 1]
+    assert tiny._scorer([], tiny.settings) == []
+
+
 class Counting:
     """Points every window at its first token, and notes the shapes it was asked about."""
 
     num_parameters = None
     tokens_per_batch = 256
+    length_multiple = 32
 
     def __init__(self):
         self.shapes = []
@@ -68,6 +87,15 @@ def test_batches_stay_within_the_tokens(tokenizer):
     backend.shapes.clear()
     Scorer(backend, tokenizer)(examples, replace(SETTINGS, tokens_per_batch=64))
     assert {rows * width for rows, width in backend.shapes} <= {32, 64}
+
+
+@pytest.mark.parametrize("multiple", [8, 32])
+def test_windows_are_padded_as_the_backend_likes(tokenizer, multiple):
+    backend = Counting()
+    backend.length_multiple = multiple
+    Scorer(backend, tokenizer)([Example("0", "¿Dónde?", "Ana nació en Jaén.")], SETTINGS)
+    (_, width), *_ = backend.shapes
+    assert (width % multiple, width) == (0, {8: 24, 32: 32}[multiple])
 
 
 def test_several_threads_share_a_scorer(tiny):
