@@ -11,7 +11,7 @@ PACKAGE = ROOT / "distill"
 
 #: The layers from the bottom up; a module imports from its own layer and from those below.
 LAYERS = [
-    {"types", "files", "processor", "settings", "quiet", "checkpoints", "distributed"},
+    {"types", "entry", "files", "processor", "settings", "quiet", "checkpoints", "distributed"},
     {"stages", "metrics", "tasks.base"},
     {"tasks", "assets", "text"},
     {"models", "losses", "reporting"},

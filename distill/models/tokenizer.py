@@ -12,6 +12,7 @@ from tokenizers import ByteLevelBPETokenizer
 from tokenizers.processors import RobertaProcessing
 from transformers import PreTrainedTokenizerFast
 
+from distill.entry import run_function
 from distill.files import new_folder, write_json
 from distill.tasks.question_answering.reading import read_examples
 from distill.text.coverage import measure_coverage
@@ -93,8 +94,11 @@ def train_from_files(
         raise UserError(f"{output} exists already; name another folder")
     if held_out_every < 0 or held_out_every == 1:
         raise UserError(f"held_out_every must be 0 or at least 2, not {held_out_every}")
-    if files and all(Path(file).suffix == ".json" for file in files):
-        examples, _ = read_examples(files)
+    squad_files = [file for file in files or () if Path(file).suffix.lower() == ".json"]
+    if squad_files:
+        if other := next((file for file in files or () if file not in squad_files), None):
+            raise UserError(f"{squad_files[0]} is read as SQuAD and {other} as text: name files of one kind")
+        examples, _ = read_examples(squad_files)
         texts = list(dict.fromkeys(text for example in examples for text in (example.context, example.question)))
         tokenizer = train_tokenizer(texts, vocab_size, max_length)
         measured, coverage = "the training text", measure_coverage(texts, tokenizer)
@@ -122,6 +126,4 @@ def _share(source: TextSource, every: int, held_out: bool) -> Iterator[str]:
 
 
 if __name__ == "__main__":
-    from jsonargparse import auto_cli
-
-    auto_cli(train_from_files, as_positional=False)
+    run_function(train_from_files)

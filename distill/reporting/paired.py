@@ -16,6 +16,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from distill.entry import run_function
 from distill.metrics.bootstrap import Interval, bootstrap_interval
 from distill.metrics.normalize import normalize_mlqa
 from distill.metrics.squad import exact_match, f1
@@ -135,6 +136,4 @@ def compare_files(
 
 
 if __name__ == "__main__":
-    from jsonargparse import auto_cli
-
-    auto_cli(compare_files, as_positional=False)
+    run_function(compare_files)

@@ -205,3 +205,9 @@ def test_text_of_which_all_is_held_out_is_refused(text_file, tmp_path, monkeypat
     monkeypatch.setattr("distill.models.tokenizer.document_key", lambda _: 0)
     with pytest.raises(UserError, match="no document is left to learn from"):
         train_from_files(str(tmp_path / "new"), [str(text_file)], vocab_size=300)
+
+
+def test_questions_and_text_are_not_mixed(squad_file, text_file, tmp_path):
+    with pytest.raises(UserError, match=rf"{squad_file.name} is read as SQuAD and .*{text_file.name} as text"):
+        train_from_files(str(tmp_path / "new"), [str(text_file), str(squad_file)], vocab_size=300)
+    assert not (tmp_path / "new").exists()
