@@ -98,6 +98,7 @@ def time_calls(
     warmup: int,
     device: torch.device,
     clock: Callable[[], int] = time.perf_counter_ns,
+    with_memory: bool = True,
 ) -> dict[str, TimedCalls]:
     """Time one forward call of each model, ``rounds`` times, call by call in turns.
 
@@ -109,9 +110,10 @@ def time_calls(
         models: Name to model, all on ``device``.
         make_inputs: Makes a batch of inputs on ``device``, batch first; not timed.
         rounds: Timed calls of each model.
-        warmup: Calls of each model beforehand, not timed; one more finds the peak memory.
+        warmup: Calls of each model beforehand, not timed.
         device: Where the models are.
         clock: Nanoseconds of a clock that never goes back.
+        with_memory: Whether one more call of each model, not timed either, finds its peak memory.
 
     Returns:
         The calls by model name.
@@ -123,13 +125,13 @@ def time_calls(
             inputs = make_inputs()
             for model in models.values():
                 model(**inputs)
-        peaks = {name: peak_memory(model, make_inputs(), device) for name, model in models.items()}
+        peaks = {name: peak_memory(model, make_inputs(), device) for name, model in models.items() if with_memory}
         for round_index in range(rounds):
             inputs = make_inputs()
             num_windows += len(next(iter(inputs.values())))
             for name in list(models) if round_index % 2 == 0 else reversed(list(models)):
                 times_ns[name].append(_time_call(models[name], inputs, device, clock))
-    return {name: TimedCalls(tuple(times_ns[name]), num_windows, peaks[name]) for name in models}
+    return {name: TimedCalls(tuple(times_ns[name]), num_windows, peaks.get(name)) for name in models}
 
 
 def summarise(times_ns: Sequence[int], num_windows: int, peak_memory_bytes: int | None = None) -> Latency:

@@ -1,75 +1,108 @@
 """How many questions a second ``QuestionAnswerer`` answers, against a plain loop, and what a long document costs.
 
     python -m tests.benchmarks.answering --model embedded --questions xquad_es.json
+    python -m tests.benchmarks.answering --model EXPORTED --questions xquad_es.json --forms '[torch, onnx, int8]'
 
-The plain loop takes one question at a time and pads every window to the full length, in PyTorch and float32. Windows
-and choice are the same, so that the answers can be compared. Both take turns on the same questions. Times are of the
-processor, so that waiting for other work on the machine does not count.
+The plain loop is what one writes with transformers alone: for each question the tokenizer, with every window padded to
+the full length, then the model in float32, then the best span. All take turns on the same questions, and every block
+compares them anew. Times are of the processor, so that waiting for other work on the machine does not count.
 """
 
 from __future__ import annotations
 
 import resource
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from rich.console import Console
+from transformers import AutoModelForQuestionAnswering, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from distill.answering.answerer import QuestionAnswerer
 from distill.answering.inputs import Item
-from distill.data.windows import WindowPadder
-from distill.tasks.question_answering.answers import best_spans, choose_answers
+from distill.answering.settings import AnswerSettings
+from distill.entry import run_function
+from distill.models.loading import resolve_source
+from distill.reporting.latency import TimedCalls, relative_time
 from distill.tasks.question_answering.reading import read_examples
-from distill.tasks.question_answering.windows import build_windows
 from distill.types import Example
 
+#: What answers, by the name of its format: backend and precision.
+FORMS = {"torch": ("torch", "float32"), "onnx": ("onnx", "float32"), "int8": ("onnx", "int8")}
 
-def plain_loop(answerer: QuestionAnswerer, examples: Sequence[Example]) -> list[str]:
-    """Answer one question at a time, every window padded to the full length."""
-    scorer, settings = answerer._scorer, answerer.settings
-    padder = WindowPadder(scorer.tokenizer, settings.max_length, pad_to_max_length=True)
-    lengths = settings.max_length, settings.doc_stride, settings.max_question_length
-    answers = []
-    for example in examples:
-        columns = build_windows([example], scorer.tokenizer, *lengths)
-        found = []
-        for index in range(len(columns["input_ids"])):
-            rows = {name: [column[index]] for name, column in columns.items()}
-            batch = padder(rows, [index], [example])
-            found += best_spans(scorer.backend(batch.inputs), batch, settings.n_best, settings.max_answer_length)
-        answers.append(choose_answers(found, settings.no_answer_threshold, settings.n_best)[example.question_id].text)
-    return answers
+
+class PlainLoop:
+    """Answers one question at a time with transformers alone, every window padded to the full length."""
+
+    def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, settings: AnswerSettings) -> None:
+        self.model, self.tokenizer, self.settings = model.eval(), tokenizer, settings
+        places = torch.arange(settings.max_length)
+        width = places[None, :] - places[:, None]
+        self.is_span = (width >= 0) & (width < settings.max_answer_length)
+
+    def __call__(self, example: Example) -> str:
+        """Return the best span, or "" if "no answer" scores more in every window."""
+        encoded = self.tokenizer(
+            example.question,
+            example.context,
+            padding="max_length",
+            truncation="only_second",
+            max_length=self.settings.max_length,
+            stride=self.settings.doc_stride,
+            return_overflowing_tokens=True,
+            return_offsets_mapping=True,
+            return_tensors="pt",
+        )
+        inputs = {name: encoded[name] for name in self.tokenizer.model_input_names}
+        with torch.inference_mode():
+            output = self.model(**inputs)
+        best, text = -torch.inf, ""
+        for index, (start, end) in enumerate(zip(output.start_logits, output.end_logits, strict=True)):
+            place = encoded["offset_mapping"][index]
+            in_context = torch.tensor([part == 1 for part in encoded.sequence_ids(index)])
+            visible = in_context & (place[:, 0] < place[:, 1])
+            may_be = self.is_span & visible[:, None] & visible[None, :]
+            scores = (start[:, None] + end[None, :]).masked_fill(~may_be, -torch.inf)
+            first, last = divmod(int(scores.argmax()), len(start))
+            if scores[first, last] > best:
+                best = float(scores[first, last])
+                text = example.context[int(place[first, 0]) : int(place[last, 1])].strip()
+        null_score = float((output.start_logits[:, 0] + output.end_logits[:, 0]).min())
+        threshold = self.settings.no_answer_threshold
+        return "" if threshold is not None and null_score - best > threshold else text
 
 
 def compare(
-    answerer: QuestionAnswerer, reference: QuestionAnswerer, examples: Sequence[Example], num_blocks: int
+    loop: PlainLoop, answerers: Mapping[str, QuestionAnswerer], examples: Sequence[Example], num_blocks: int
 ) -> dict[str, Any]:
-    """Return the speed of the answerer and of the plain loop with a reference, and which answers differ."""
-    seconds = {"loop": [], "batched": []}
-    differing = []
+    """Return the speed of the loop and of answerers, and which answers differ from the loop's.
+
+    ``ratio`` says how many times as many questions a second an answerer answers: the median over the blocks, with the
+    quartiles.
+    """
+    seconds: dict[str, list[float]] = {"loop": [], **{name: [] for name in answerers}}
+    differing: dict[str, list[str]] = {name: [] for name in answerers}
     for block in range(num_blocks):
         part = examples[block::num_blocks]
-        ways = {
-            "loop": lambda part=part: plain_loop(reference, part),
-            "batched": lambda part=part: [
-                found["answer"] for found in answerer([Item(each.question, (each.context,)) for each in part])
-            ],
-        }
+        items = [Item(example.question, (example.context,)) for example in part]
         answers = {}
-        for name in list(ways) if block % 2 == 0 else reversed(ways):
+        for name in list(seconds) if block % 2 == 0 else reversed(seconds):
             start = time.process_time()
-            answers[name] = ways[name]()
+            if name == "loop":
+                answers[name] = [loop(example) for example in part]
+            else:
+                answers[name] = [found["answer"] for found in answerers[name](items)]
             seconds[name].append(time.process_time() - start)
-        pairs = zip(part, answers["loop"], answers["batched"], strict=True)
-        differing += [example.question_id for example, left, right in pairs if left != right]
-    ratios = sorted(loop / batched for loop, batched in zip(seconds["loop"], seconds["batched"], strict=True))
+        for name in answerers:
+            pairs = zip(part, answers["loop"], answers[name], strict=True)
+            differing[name] += [example.question_id for example, plain, found in pairs if plain != found]
+    calls = {name: TimedCalls(tuple(int(1e9 * t) for t in times), len(examples)) for name, times in seconds.items()}
+    ratios = {name: relative_time(calls["loop"], calls[name]) for name in answerers}
     return {
         "num_questions": len(examples),
         "questions_per_second": {name: len(examples) / sum(times) for name, times in seconds.items()},
-        "ratio": sum(seconds["loop"]) / sum(seconds["batched"]),
-        "ratio_of_blocks": [ratios[0], ratios[-1]],
+        "ratio": {name: (found.median, found.low, found.high) for name, found in ratios.items()},
         "differing": differing,
     }
 
@@ -89,37 +122,42 @@ def run(
     questions: str,
     model: str = "embedded",
     num_questions: int | None = None,
-    num_blocks: int = 6,
+    num_blocks: int = 10,
     document_words: list[int] | None = None,
-    backend: str = "torch",
-    dtype: str | None = None,
+    forms: Sequence[str] = ("torch",),
     num_threads: int = 1,
 ) -> None:
     """Print both measurements.
 
     Args:
         questions: SQuAD JSON file.
-        model: Folder or hub name.
+        model: Folder or hub name; with formats of ``export``, its folder.
         num_questions: How many of its questions; all when left out.
         num_blocks: Turns.
         document_words: Lengths of documents, in rising order.
-        backend: ``torch`` or ``onnx``.
-        dtype: Precision of the answerer.
+        forms: Formats of the answerer: ``torch``, ``onnx``, ``int8``.
         num_threads: Threads of each operation.
     """
     torch.set_num_threads(num_threads)
-    reference = QuestionAnswerer.from_pretrained(model, device="cpu")
-    answerer = QuestionAnswerer.from_pretrained(model, backend=backend, dtype=dtype, device="cpu")
+    answerers = {}
+    for form in forms:
+        backend, dtype = FORMS[form]
+        answerers[form] = QuestionAnswerer.from_pretrained(
+            model, backend=backend, dtype=dtype, device="cpu" if backend == "torch" else "auto"
+        )
+    settings = next(iter(answerers.values())).settings
+    source = resolve_source(model)
+    plain = AutoModelForQuestionAnswering.from_pretrained(source, dtype=torch.float32)
+    loop = PlainLoop(plain, AutoTokenizer.from_pretrained(source), settings)
     known, _ = read_examples([questions])
     count = min(num_questions or len(known), len(known))
     examples = known[:: len(known) // count][:count]  # of all parts of the file
     console = Console()
     for num_words in document_words or []:
+        answerer = next(iter(answerers.values()))
         console.print(document_memory(answerer, examples[0].question, examples[0].context, num_words))
-    console.print(compare(answerer, reference, examples, num_blocks))
+    console.print(compare(loop, answerers, examples, num_blocks))
 
 
 if __name__ == "__main__":
-    from jsonargparse import auto_cli
-
-    auto_cli(run, as_positional=False)
+    run_function(run)

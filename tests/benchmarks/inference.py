@@ -27,6 +27,7 @@ from rich.table import Table
 from torch import nn
 from transformers import AutoModelForQuestionAnswering, RobertaConfig
 
+from distill.entry import run_function
 from distill.export.graph import export_graph
 from distill.export.quantization import quantizable_operators, write_int8
 from distill.export.runtime import OnnxModel
@@ -157,8 +158,8 @@ def main(
     vocab_size: int = 50262,
     batch_sizes: Sequence[int] = (1, 8, 32),
     lengths: Sequence[int] = (64, 128, 384),
-    tokens: int = 8192,
-    min_rounds: int = 3,
+    tokens: int = 4096,
+    min_rounds: int = 2,
     max_rounds: int = 20,
     threads: int = 1,
     forms: Sequence[str] | None = None,
@@ -173,7 +174,8 @@ def main(
         vocab_size: Pieces of both.
         batch_sizes: Windows in a call.
         lengths: Tokens of a window.
-        tokens: Each model is called at a point until it has seen so many, after one call that is not timed.
+        tokens: Each model is called at a point until it has seen so many, after one call that is not timed; where one
+            call is more than that, without it.
         min_rounds: Timed calls of each model at a point, at least.
         max_rounds: Timed calls of each model at a point, at most.
         threads: CPU threads of each operation.
@@ -206,8 +208,8 @@ def main(
         for batch_size, length in product(batch_sizes, lengths):
             make_inputs = random_inputs(vocab_size, batch_size, length, CPU, PAD_TOKEN_ID)
             rounds = num_rounds(batch_size, length, tokens, min_rounds, max_rounds)
-            # The call that finds the peak memory warms up.
-            calls = time_calls(models, make_inputs, rounds, 0, CPU, CLOCKS[clock])
+            warmup = int(batch_size * length <= tokens)
+            calls = time_calls(models, make_inputs, rounds, warmup, CPU, CLOCKS[clock], with_memory=False)
             rows += [{"batch_size": batch_size, "length": length, **row} for row in summarise(calls)]
             write_json(Path(output), result)
     console.print(result_table(result))
@@ -221,6 +223,4 @@ def _ratio(slow: TimedCalls, fast: TimedCalls) -> tuple[float, float, float]:
 
 
 if __name__ == "__main__":
-    from jsonargparse import auto_cli
-
-    auto_cli(main, as_positional=False)
+    run_function(main)

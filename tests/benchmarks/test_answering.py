@@ -1,20 +1,39 @@
+import pytest
+from transformers import AutoModelForQuestionAnswering, AutoTokenizer
+
 from distill.answering.answerer import QuestionAnswerer
 from distill.tasks.question_answering.reading import read_examples
-from tests.benchmarks.answering import compare, document_memory, run
+from tests.benchmarks.answering import PlainLoop, compare, document_memory, run
 
 
-def test_both_ways_give_the_same_answers(teacher_folder, squad_file):
-    answerer = QuestionAnswerer.from_pretrained(str(teacher_folder))
+@pytest.fixture(scope="module")
+def answerer(teacher_folder):
+    return QuestionAnswerer.from_pretrained(str(teacher_folder))
+
+
+@pytest.fixture(scope="module")
+def loop(teacher_folder, answerer):
+    model = AutoModelForQuestionAnswering.from_pretrained(teacher_folder)
+    return PlainLoop(model, AutoTokenizer.from_pretrained(teacher_folder), answerer.settings)
+
+
+def test_all_ways_give_the_same_answers(loop, answerer, squad_file):
     examples, _ = read_examples([squad_file])
-    result = compare(answerer, answerer, examples, num_blocks=2)
+    result = compare(loop, {"torch": answerer, "again": answerer}, examples, num_blocks=2)
     assert result["num_questions"] == 18
-    assert result["differing"] == []
-    assert result["ratio"] > 0
-    assert set(result["questions_per_second"]) == {"loop", "batched"}
+    assert result["differing"] == {"torch": [], "again": []}
+    assert set(result["questions_per_second"]) == {"loop", "torch", "again"}
+    median, low, high = result["ratio"]["torch"]
+    assert 0 < low <= median <= high
 
 
-def test_documents_are_as_long_as_asked(teacher_folder):
-    answerer = QuestionAnswerer.from_pretrained(str(teacher_folder))
+def test_other_answers_are_named(loop, answerer, squad_file, monkeypatch):
+    examples, _ = read_examples([squad_file])
+    monkeypatch.setattr(PlainLoop, "__call__", lambda self, example: "nunca")
+    assert len(compare(loop, {"torch": answerer}, examples, num_blocks=2)["differing"]["torch"]) == 18
+
+
+def test_documents_are_as_long_as_asked(answerer):
     result = document_memory(answerer, "¿Qué?", "uno dos tres", 100)
     assert (result["num_words"], result["num_chars"]) == (100, 432)
 

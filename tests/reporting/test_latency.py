@@ -81,6 +81,13 @@ def test_calls_keep_the_order_of_the_rounds():
     assert timed["teacher"].latency.p50_ms == pytest.approx(10.0)
 
 
+def test_memory_is_left_out_on_demand():
+    clock, calls = Clock(), []
+    timed = time_calls({"m": Timed("m", clock, calls)}, inputs, 2, 1, CPU, clock, with_memory=False)
+    assert len(calls) == 3
+    assert timed["m"].peak_memory_bytes is None
+
+
 def test_relative_time_compares_round_by_round():
     # The machine slows down a hundredfold; the ratios are 1.5, 1.0, 2.0, 1.25 and 3.0 all the same.
     reference = TimedCalls((2, 40, 100, 400, 200), 5)
