@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from distill.entry import run_function
 from distill.files import write_json
 from distill.tasks.question_answering.reading import read_examples
 
@@ -119,6 +120,4 @@ def main(
 
 
 if __name__ == "__main__":
-    from jsonargparse import auto_cli
-
-    auto_cli(main, as_positional=False)
+    run_function(main)

@@ -22,6 +22,7 @@ from rich.table import Table
 
 from distill.assets.text_es.generate import sample_documents
 from distill.data.text import TextDataModule
+from distill.entry import run_function
 from distill.files import write_json
 from distill.models.loading import EMBEDDED
 
@@ -93,6 +94,4 @@ def main(
 
 
 if __name__ == "__main__":
-    from jsonargparse import auto_cli
-
-    auto_cli(main, as_positional=False)
+    run_function(main)

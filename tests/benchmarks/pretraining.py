@@ -23,13 +23,12 @@ from typing import Any
 
 import lightning as L
 import torch
-from lightning.pytorch.loggers import CSVLogger
 from rich.console import Console
 from rich.table import Table
 
-from distill.callbacks.checkpoints import BestInFinalStage, LastCheckpoint
 from distill.callbacks.stages import StageSchedule
-from distill.callbacks.throughput import Throughput
+from distill.cli import CALLBACKS
+from distill.csv_log import CsvRun
 from distill.data.text import TextDataModule
 from distill.files import write_json
 from distill.models.loading import EMBEDDED
@@ -43,6 +42,9 @@ HALF, FULL = PRECISIONS = ("bf16-mixed", "32-true")
 LOOPS = ("lightning", "bare")
 #: The wall's seconds, and those that the processor spent on this process.
 CLOCKS = {"wall": time.perf_counter, "processor": time.process_time}
+#: The callbacks of every run that do something in a step; the others come before the first one or after the last one,
+#: and ``stop`` waits for signals, which only a main thread receives.
+STEP_CALLBACKS = ("random_state", "guard", "last_checkpoint", "best_checkpoint", "throughput", "status")
 MAX_NORM = 1.0
 SEED = 0
 
@@ -155,14 +157,16 @@ class LightningArm(Arm, L.Callback):
                 limit_val_batches=0,
                 gradient_clip_val=MAX_NORM,
                 log_every_n_steps=20,
-                logger=CSVLogger(folder, name=precision),
+                logger=CsvRun(folder, name=precision),
                 enable_progress_bar=False,
                 enable_model_summary=False,
                 use_distributed_sampler=False,
                 callbacks=[
-                    StageSchedule({"masking": stage}), Throughput(), BestInFinalStage(), LastCheckpoint(), self
+                    StageSchedule({"masking": stage}),
+                    *(make() for name, make in CALLBACKS.items() if name in STEP_CALLBACKS),
+                    self,
                 ],
-            )  # fmt: skip
+            )
             trainer.fit(module, data)
         except BaseException as error:  # noqa: BLE001 - raised again where it is waited for
             self._error = error
