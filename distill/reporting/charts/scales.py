@@ -85,7 +85,7 @@ def log_ticks(low: float, high: float, count: int) -> list[float]:
 
 
 def tick_label(value: float) -> str:
-    """Return a tick as short text: thousands as k, M, B, a small value by its power of ten.
+    """Return a tick as short text: thousands as k, M, G, a small value by its power of ten.
 
     Example:
         >>> [tick_label(value) for value in (0, 0.25, 80, 1500, 2e6, 0.00002)]
@@ -94,7 +94,7 @@ def tick_label(value: float) -> str:
     size = abs(value)
     if size >= 1000:
         power = min(int(math.log10(size * (1 + 1e-9)) // 3), 4)
-        return f"{_plain(value / 1000**power)}{' kMBT'[power]}"
+        return f"{_plain(value / 1000**power)}{' kMGT'[power]}"
     if 0 < size < 0.001:
         mantissa, exponent = f"{value:.2e}".split("e")
         return f"{_plain(float(mantissa))}e{int(exponent)}"

@@ -35,8 +35,8 @@ def tiles(run: Run) -> Element | None:
     entries = [
         (f"{score['label']} of the student", None if mine is None else f"{mine:.1f}"),
         (f"of the teacher's {score['label']} kept", None if kept is None else f"{100 * kept:.1f} %"),
-        ("times faster at p50", None if speedup is None else f"{speedup:.1f}×"),
-        ("times fewer parameters", None if smaller is None else f"{smaller:.1f}×"),
+        ("faster at p50", None if speedup is None else f"{speedup:.1f}×"),
+        ("fewer parameters", None if smaller is None else f"{smaller:.1f}×"),
     ]
     made = [
         element("div", element("strong", value), element("span", label), class_="tile")

@@ -61,7 +61,7 @@ def test_bounds_of_counts_and_percentages_do_not_go_below_zero():
 @pytest.mark.parametrize(
     ("value", "label"),
     [(0, "0"), (0.5, "0.5"), (-2, "\N{MINUS SIGN}2"), (999, "999"), (1000, "1k"), (2500, "2.5k"), (4e6, "4M"),
-     (3e9, "3B"), (5e-5, "5e-5"), (0.1 + 0.2, "0.3")],
+     (3e9, "3G"), (5e-5, "5e-5"), (0.1 + 0.2, "0.3")],
 )  # fmt: skip
 def test_tick_labels_are_short(value, label):
     assert tick_label(value) == label
