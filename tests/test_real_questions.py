@@ -6,25 +6,40 @@ from pathlib import Path
 import pytest
 
 from distill.cli import main
+from distill.tasks.question_answering.reading import read_examples
 
+from .export.alone import compare, readers_of
 from .metrics.official_rules import OfficialRules
 
 ROOT = Path(__file__).parents[1]
 
 
-@pytest.mark.slow
-def test_predictions_of_the_test_command_score_what_it_says(real_data, tmp_path, monkeypatch):
+pytestmark = pytest.mark.slow
+
+COMMON = ["--config", str(ROOT / "configs" / "distill.yaml"), "--trainer.enable_progress_bar", "false"]
+CHECKPOINT = "lightning_logs/distill/version_0/checkpoints/last.ckpt"
+
+
+@pytest.fixture
+def run_folder(real_data, tmp_path, monkeypatch):
+    """Where a student was trained for a few steps; commands run there."""
     monkeypatch.chdir(tmp_path)
-    common = ["--config", str(ROOT / "configs" / "distill.yaml"), "--trainer.enable_progress_bar", "false"]
     stages = "--schedule.stages."
     shortened = [f"{stages}intermediate.epochs=null", f"{stages}intermediate.steps=5"]
     shortened += [f"{stages}logits.epochs=null", f"{stages}logits.steps=20"]
-    main(["fit", *common, *shortened])
-    xquad = real_data / "qa" / "xquad_es.json"
-    checkpoint = "lightning_logs/distill/version_0/checkpoints/last.ckpt"
-    main(["test", *common, "--ckpt_path", checkpoint, "--data.test_files", f"[{xquad}]"])
+    main(["fit", *COMMON, *shortened])
+    return tmp_path
 
-    run = tmp_path / "lightning_logs" / "distill" / "version_1"
+
+@pytest.fixture
+def xquad(real_data):
+    return real_data / "qa" / "xquad_es.json"
+
+
+def test_predictions_of_the_test_command_score_what_it_says(run_folder, xquad):
+    main(["test", *COMMON, "--ckpt_path", CHECKPOINT, "--data.test_files", f"[{xquad}]"])
+
+    run = run_folder / "lightning_logs" / "distill" / "version_1"
     predictions = json.loads((run / "predictions.json").read_text(encoding="utf-8"))
     references = {
         question["id"]: [answer["text"] for answer in question["answers"]]
@@ -42,3 +57,19 @@ def test_predictions_of_the_test_command_score_what_it_says(real_data, tmp_path,
     squad = rules.score(rules.squad, predictions, references)
     assert (scores["test/exact_match"], scores["test/f1"]) == pytest.approx(mlqa, rel=1e-6)
     assert (scores["test/squad/exact_match"], scores["test/squad/f1"]) == pytest.approx(squad, rel=1e-6)
+
+
+def test_exports_answer_as_the_student_does_with_transformers_alone_and_with_onnxruntime_alone(run_folder, xquad):
+    pytest.importorskip("onnx")
+    pytest.importorskip("onnxruntime")
+    main(["export", *COMMON, "--ckpt_path", CHECKPOINT, "--output", "exported"])
+    examples, _ = read_examples([xquad])
+    found = compare(
+        readers_of(run_folder / "lightning_logs" / "distill" / "version_0" / "student", "exported"), examples
+    )
+    assert found["transformers"]["max_difference"] == 0.0
+    assert found["onnxruntime"]["max_difference"] < 1e-4
+    for name in ("transformers", "onnxruntime"):
+        # Only where two answers are as good as equal may rounding choose the other one.
+        assert all(margin < 1e-4 for margin in found[name]["changed"].values())
+    assert found["onnxruntime int8"]["f1"] > found["student"]["f1"] - 0.5

@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 from rich.console import Console
-from transformers import AutoModelForQuestionAnswering, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import AutoTokenizer
 
 from distill.answering.answerer import QuestionAnswerer
 from distill.answering.inputs import Item
@@ -27,54 +27,14 @@ from distill.models.loading import resolve_source
 from distill.reporting.latency import TimedCalls, relative_time
 from distill.tasks.question_answering.reading import read_examples
 from distill.types import Example
+from tests.export.alone import PlainReader, with_transformers
 
 #: What answers, by the name of its format: backend and precision.
 FORMS = {"torch": ("torch", "float32"), "onnx": ("onnx", "float32"), "int8": ("onnx", "int8")}
 
 
-class PlainLoop:
-    """Answers one question at a time with transformers alone, every window padded to the full length."""
-
-    def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, settings: AnswerSettings) -> None:
-        self.model, self.tokenizer, self.settings = model.eval(), tokenizer, settings
-        places = torch.arange(settings.max_length)
-        width = places[None, :] - places[:, None]
-        self.is_span = (width >= 0) & (width < settings.max_answer_length)
-
-    def __call__(self, example: Example) -> str:
-        """Return the best span, or "" if "no answer" scores more in every window."""
-        encoded = self.tokenizer(
-            example.question,
-            example.context,
-            padding="max_length",
-            truncation="only_second",
-            max_length=self.settings.max_length,
-            stride=self.settings.doc_stride,
-            return_overflowing_tokens=True,
-            return_offsets_mapping=True,
-            return_tensors="pt",
-        )
-        inputs = {name: encoded[name] for name in self.tokenizer.model_input_names}
-        with torch.inference_mode():
-            output = self.model(**inputs)
-        best, text = -torch.inf, ""
-        for index, (start, end) in enumerate(zip(output.start_logits, output.end_logits, strict=True)):
-            place = encoded["offset_mapping"][index]
-            in_context = torch.tensor([part == 1 for part in encoded.sequence_ids(index)])
-            visible = in_context & (place[:, 0] < place[:, 1])
-            may_be = self.is_span & visible[:, None] & visible[None, :]
-            scores = (start[:, None] + end[None, :]).masked_fill(~may_be, -torch.inf)
-            first, last = divmod(int(scores.argmax()), len(start))
-            if scores[first, last] > best:
-                best = float(scores[first, last])
-                text = example.context[int(place[first, 0]) : int(place[last, 1])].strip()
-        null_score = float((output.start_logits[:, 0] + output.end_logits[:, 0]).min())
-        threshold = self.settings.no_answer_threshold
-        return "" if threshold is not None and null_score - best > threshold else text
-
-
 def compare(
-    loop: PlainLoop, answerers: Mapping[str, QuestionAnswerer], examples: Sequence[Example], num_blocks: int
+    loop: PlainReader, answerers: Mapping[str, QuestionAnswerer], examples: Sequence[Example], num_blocks: int
 ) -> dict[str, Any]:
     """Return the speed of the loop and of answerers, and which answers differ from the loop's.
 
@@ -90,7 +50,7 @@ def compare(
         for name in list(seconds) if block % 2 == 0 else reversed(seconds):
             start = time.process_time()
             if name == "loop":
-                answers[name] = [loop(example) for example in part]
+                answers[name] = [loop(example).text for example in part]
             else:
                 answers[name] = [found["answer"] for found in answerers[name](items)]
             seconds[name].append(time.process_time() - start)
@@ -105,6 +65,19 @@ def compare(
         "ratio": {name: (found.median, found.low, found.high) for name, found in ratios.items()},
         "differing": differing,
     }
+
+
+def plain_loop(folder: str, settings: AnswerSettings) -> PlainReader:
+    """Return what answers one question at a time with transformers, under the settings of an answerer."""
+    return PlainReader(
+        with_transformers(folder),
+        AutoTokenizer.from_pretrained(folder),
+        settings.max_length,
+        settings.doc_stride,
+        settings.max_answer_length,
+        settings.no_answer_threshold,
+        padding="max_length",
+    )
 
 
 def document_memory(answerer: QuestionAnswerer, question: str, text: str, num_words: int) -> dict[str, Any]:
@@ -147,8 +120,7 @@ def run(
         )
     settings = next(iter(answerers.values())).settings
     source = resolve_source(model)
-    plain = AutoModelForQuestionAnswering.from_pretrained(source, dtype=torch.float32)
-    loop = PlainLoop(plain, AutoTokenizer.from_pretrained(source), settings)
+    loop = plain_loop(source, settings)
     known, _ = read_examples([questions])
     count = min(num_questions or len(known), len(known))
     examples = known[:: len(known) // count][:count]  # of all parts of the file

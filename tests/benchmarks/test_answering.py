@@ -1,9 +1,9 @@
 import pytest
-from transformers import AutoModelForQuestionAnswering, AutoTokenizer
 
 from distill.answering.answerer import QuestionAnswerer
 from distill.tasks.question_answering.reading import read_examples
-from tests.benchmarks.answering import PlainLoop, compare, document_memory, run
+from tests.benchmarks.answering import compare, document_memory, plain_loop, run
+from tests.export.alone import PlainAnswer, PlainReader
 
 
 @pytest.fixture(scope="module")
@@ -13,8 +13,7 @@ def answerer(teacher_folder):
 
 @pytest.fixture(scope="module")
 def loop(teacher_folder, answerer):
-    model = AutoModelForQuestionAnswering.from_pretrained(teacher_folder)
-    return PlainLoop(model, AutoTokenizer.from_pretrained(teacher_folder), answerer.settings)
+    return plain_loop(str(teacher_folder), answerer.settings)
 
 
 def test_all_ways_give_the_same_answers(loop, answerer, squad_file):
@@ -29,7 +28,7 @@ def test_all_ways_give_the_same_answers(loop, answerer, squad_file):
 
 def test_other_answers_are_named(loop, answerer, squad_file, monkeypatch):
     examples, _ = read_examples([squad_file])
-    monkeypatch.setattr(PlainLoop, "__call__", lambda self, example: "nunca")
+    monkeypatch.setattr(PlainReader, "__call__", lambda self, example: PlainAnswer("nunca", 1.0, None))
     assert len(compare(loop, {"torch": answerer}, examples, num_blocks=2)["differing"]["torch"]) == 18
 
 
