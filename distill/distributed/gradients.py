@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch import distributed as dist
 
-from distill.distributed.processes import gather, num_processes
+from distill.distributed.processes import num_processes, sum_over_processes
 
 #: Bytes that are sent at once: few enough messages that none is too small, and large ones on their way early.
 BUCKET_BYTES = 2**25
@@ -32,9 +32,10 @@ def buckets(parameters: Sequence[nn.Parameter], max_bytes: int = BUCKET_BYTES) -
 class GradientAverage:
     """Replaces each gradient by its mean over all processes: ``g <- 1/R * sum over processes r of g_r``.
 
-    A parameter that a stage leaves idle has no gradient and is neither sent nor given one, so that an optimizer passes
-    it over as it does in one process. Which these are follows from the stage alone; so the processes compare their
-    lists when a list changes, and not in every step.
+    A parameter that a stage leaves idle has no gradient on any process, and is neither sent nor given one, so that an
+    optimizer passes it over as it does in one process. One that only some processes have a gradient of, since their
+    batches hold nothing for it, counts as 0 on the others, as in one process with all the batches. Which is which can
+    differ from step to step, so every step begins with one small message: how many have a gradient of each parameter.
 
     Args:
         parameters: Those that may be trained, in the same order on every process.
@@ -42,20 +43,17 @@ class GradientAverage:
 
     def __init__(self, parameters: Iterable[nn.Parameter]) -> None:
         self._parameters = list(parameters)
-        self._trained: list[int] = []
-        self._buckets: list[list[nn.Parameter]] = []
+        self._buckets: dict[tuple[int, ...], list[list[nn.Parameter]]] = {}
 
     def __call__(self) -> None:
-        """Average; collective.
-
-        Raises:
-            RuntimeError: If the processes have gradients of different parameters.
-        """
-        trained = [index for index, parameter in enumerate(self._parameters) if parameter.grad is not None]
-        if trained != self._trained:
-            self._agree(trained)
+        """Average; collective."""
+        if not self._parameters:
+            return
+        trained = self._trained_anywhere()
+        if trained not in self._buckets:
+            self._buckets[trained] = list(buckets([self._parameters[index] for index in trained]))
         sent = []
-        for bucket in self._buckets:
+        for bucket in self._buckets[trained]:
             flat = torch.cat([_gradient(parameter).flatten() for parameter in bucket])
             sent.append((bucket, flat, dist.all_reduce(flat, async_op=True)))
         for bucket, flat, work in sent:
@@ -65,12 +63,14 @@ class GradientAverage:
             for parameter, part in zip(bucket, parts, strict=True):
                 _gradient(parameter).copy_(part.view_as(parameter))
 
-    def _agree(self, trained: list[int]) -> None:
-        lists = gather(trained)
-        if any(other != lists[0] for other in lists):
-            raise RuntimeError(f"processes have gradients of {[len(other) for other in lists]} different parameters")
-        self._trained = trained
-        self._buckets = list(buckets([self._parameters[index] for index in trained]))
+    def _trained_anywhere(self) -> tuple[int, ...]:
+        """Return the parameters that any process has a gradient of, and see to it that this one has them too."""
+        own = [parameter.grad is not None for parameter in self._parameters]
+        counts = sum_over_processes(torch.tensor(own, dtype=torch.int32, device=self._parameters[0].device)).tolist()
+        for parameter, count, has_gradient in zip(self._parameters, counts, own, strict=True):
+            if count and not has_gradient:
+                parameter.grad = torch.zeros_like(parameter)
+        return tuple(index for index, count in enumerate(counts) if count)
 
 
 def _gradient(parameter: nn.Parameter) -> Tensor:

@@ -43,15 +43,16 @@ def average_and_share() -> dict:
     used.grad, idle.grad = None, torch.tensor([rank, 4.0])
     average()
     second = used.grad, idle.grad.tolist()
+    # A list that changes on one process alone, then on both and not alike.
+    used.grad, idle.grad = None, torch.tensor([2.0, 2.0])
     if rank == 1:
-        other.grad = torch.zeros(2)
-    idle.grad = None
-    try:
-        # A list that changes on both, and not alike.
-        average()
-        message = ""
-    except RuntimeError as error:
-        message = str(error)
+        other.grad = torch.tensor([6.0, 8.0])
+    average()
+    third = used.grad, idle.grad.tolist(), other.grad.tolist()
+    used.grad, idle.grad, other.grad = None, None, None
+    (used if rank == 0 else idle).grad = torch.tensor([4.0, 2.0])
+    average()
+    fourth = used.grad.tolist(), idle.grad.tolist(), other.grad
     # Three tokens here and one there; the mean of the means would be (1 + 8) / 2.
     tokens = torch.full((), 1.0 if rank == 0 else 8.0, requires_grad=True)
     mean = Mean(tokens * (3 if rank == 0 else 1), torch.tensor(3 if rank == 0 else 1))
@@ -59,7 +60,8 @@ def average_and_share() -> dict:
     shares = share_means({"hidden": mean, "labels": empty})
     shares["hidden"].loss.backward()
     values = {name: (share.loss.item(), share.value.item()) for name, share in shares.items()}
-    return {"first": first, "second": second, "message": message, "shares": values, "gradient": tokens.grad.item()}
+    steps = {"first": first, "second": second, "third": third, "fourth": fourth}
+    return {**steps, "shares": values, "gradient": tokens.grad.item()}
 
 
 @pytest.mark.slow
@@ -68,7 +70,8 @@ def test_two_processes_by_hand(tmp_path):
     for result in results:
         assert result["first"] == ([1.5, 3.0], None)
         assert result["second"] == (None, [0.5, 4.0])
-        assert "different parameters" in result["message"]
+        assert result["third"] == (None, [2.0, 2.0], [3.0, 4.0])
+        assert result["fourth"] == ([2.0, 1.0], [2.0, 1.0], None)
         assert result["shares"]["hidden"][1] == pytest.approx(11 / 4)
         assert result["shares"]["labels"] == (0.0, 0.0)
     losses = [result["shares"]["hidden"][0] for result in results]
