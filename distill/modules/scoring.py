@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from functools import reduce
 from itertools import islice
 from typing import NamedTuple
 
 import torch
 from torch.utils.data import DataLoader
 
+from distill.distributed.processes import gather
 from distill.modules.base import TaskModule
 from distill.tasks.base import EvaluationResult
 from distill.types import Batch
 
-#: Training batches in which classes are counted, at most.
+#: Training batches of each process in which classes are counted, at most.
 _COUNTED_BATCHES = 500
 
 
@@ -38,7 +40,7 @@ def evaluate_all(module: TaskModule, dataloader: DataLoader[Batch], with_majorit
 
 
 def _majority(module: TaskModule, dataloader: DataLoader[Batch]) -> EvaluationResult | None:
-    """Score the most frequent class of the first training batches; None where the task has no such guess."""
+    """Score the most frequent class of all processes' first training batches; None where the task has no such guess."""
     task, num_classes = module.task, module.student.config.num_labels
     counted = islice(module.data.train_dataloader(), _COUNTED_BATCHES)
     counts = torch.zeros(0, dtype=torch.int64)
@@ -46,6 +48,8 @@ def _majority(module: TaskModule, dataloader: DataLoader[Batch]) -> EvaluationRe
         if task.guess(batch, 0, num_classes) is None:
             return None
         counts = _add(counts, torch.bincount(task.targets(batch)))
+    # Every process has counted its own share, and all have to guess the same.
+    counts = reduce(_add, gather(counts))
     target = int(counts.argmax()) if len(counts) else 0
     evaluation = module.start_evaluation(dataloader)
     for batch in islice(dataloader, 1 if module.trainer.fast_dev_run else None):
