@@ -10,9 +10,11 @@ from typing import Any
 
 import lightning as L
 import torch
+from lightning.pytorch.utilities import rank_zero_info
 from torch.utils.data import DataLoader, Dataset, Sampler
 from transformers import PreTrainedTokenizerBase
 
+from distill.data.sampling import PassSampler
 from distill.data.training import TrainingLoader
 from distill.models.loading import load_tokenizer
 from distill.tasks.base import Task
@@ -63,6 +65,8 @@ class TaskDataModule(L.LightningDataModule, ABC):
         self.seed = seed
         self.num_workers = num_workers
         self.cache_dir = Path(cache_dir).expanduser()
+        #: Items of a training pass that do not make up a batch for every process, other ones in every pass.
+        self.num_left_out = 0
         for name, value in (("batch_size", batch_size), ("eval_batch_size", eval_batch_size)):
             if value < 1:
                 raise UserError(f"data.{name} must be at least 1, not {value}")
@@ -115,6 +119,18 @@ class TaskDataModule(L.LightningDataModule, ABC):
         """Open what ``stage`` needs on every process."""
         for split in _SPLITS_OF_STAGE[stage]:
             self._load(split)
+
+    def _training_loader(self, dataset: Dataset[Batch], sampler: PassSampler) -> DataLoader[Batch]:
+        """Return the training batches of a sampler, and say once what of a pass is in none of them."""
+        if sampler.num_left_out and not self.num_left_out:
+            rank_zero_info(
+                "train: %d of %d windows are left out of every pass, others each time: too few for %d processes",
+                sampler.num_left_out,
+                len(dataset),  # type: ignore[arg-type]
+                sampler.num_ranks,
+            )
+        self.num_left_out = sampler.num_left_out
+        return self._loader(dataset, sampler)
 
     def _loader(self, dataset: Dataset[Batch], sampler: Sampler[Any]) -> DataLoader[Batch]:
         # The sampler yields whole batches, so batch_size is None: items are read from disk a batch at a time.

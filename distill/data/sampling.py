@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 
@@ -118,6 +119,8 @@ class PassSampler(Sampler[list[int]], ABC):
 
     #: Windows of a process's part of a batch on average, where batches hold more or fewer on purpose.
     mean_windows: float | None = None
+    #: Windows of a pass that no process sees; in every pass others.
+    num_left_out: int
 
     def __init__(self, seed: int, rank: int, num_ranks: int) -> None:
         self.seed = seed
@@ -159,10 +162,12 @@ class TrainingSampler(PassSampler):
         self.lengths = np.asarray(lengths, dtype=np.int64)
         self.batch_size = batch_size
         self.pool_batches = pool_batches
+        rest = len(self.lengths) % (batch_size * num_ranks)
+        self.num_left_out = rest if rest < num_ranks else 0
 
     def __len__(self) -> int:
-        full, rest = divmod(len(self.lengths), self.batch_size * self.num_ranks)
-        return full + (rest >= self.num_ranks)
+        num_seen = len(self.lengths) - self.num_left_out
+        return math.ceil(num_seen / (self.batch_size * self.num_ranks))
 
     def _batches(self) -> list[NDArray[np.int64]]:
         size = self.batch_size * self.num_ranks
@@ -179,6 +184,7 @@ class TokenBudgetSampler(PassSampler):
         self.widths = widths
         self.max_tokens = max_tokens
         sizes = [size for batch in self._batches() if (size := len(batch)) >= num_ranks]
+        self.num_left_out = len(widths) - sum(sizes)
         self._num_batches = len(sizes)
         self.mean_windows = sum(sizes) / max(1, len(sizes)) / num_ranks
 

@@ -144,7 +144,8 @@ class TextDataModule(TaskDataModule):
         """Return shuffled batches of masked blocks."""
         blocks = self._dataset("train")
         rank, num_ranks = self._rank()
-        return self._loader(blocks, EpochSampler(blocks.blocks.lengths, self.batch_size, self.seed, rank, num_ranks))
+        sampler = EpochSampler(blocks.blocks.lengths, self.batch_size, self.seed, rank, num_ranks)
+        return self._training_loader(blocks, sampler)
 
     def val_dataloader(self) -> DataLoader[Batch]:
         """Return this process's share of the validation part."""
@@ -159,6 +160,7 @@ class TextDataModule(TaskDataModule):
         return {
             "block_length": self.preparation.block_length,
             "masking_probability": self.masking.probability,
+            **({"left_out_of_each_pass": self.num_left_out} if self.num_left_out else {}),
             **{
                 split: {"source": self._names[split], **blocks.counts(), "reading": blocks.report.as_dict()}
                 for split, blocks in self._blocks.items()

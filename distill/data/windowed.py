@@ -91,6 +91,7 @@ class WindowedDataModule(TaskDataModule):
                     "windows": len(windows),
                     "tokens": int(windows.lengths.sum()),
                     **self._counts[split],
+                    **({"left_out_of_each_pass": self.num_left_out} if split == "train" and self.num_left_out else {}),
                 }
                 for split, windows in self._windows.items()
             },
@@ -133,10 +134,10 @@ class WindowedDataModule(TaskDataModule):
     def _passes(self) -> DataLoader[Batch]:
         windows = self._windows["train"]
         if self.max_tokens is None:
-            return self._loader(windows, self._sampler(windows))
+            return self._training_loader(windows, self._sampler(windows))
         sampler = TokenBudgetSampler(windows.widths, self.max_tokens, self.seed, *self._rank())
         windows.mean_windows = sampler.mean_windows
-        return self._loader(windows, sampler)
+        return self._training_loader(windows, sampler)
 
     def _sampler(self, windows: WindowDataset) -> TrainingSampler:
         """Return what shuffles the training windows, where batches hold equally many."""

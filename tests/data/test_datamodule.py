@@ -241,3 +241,21 @@ def test_trimmed_vocabulary_cuts_training_text_as_before_and_is_kept(settings, t
     monkeypatch.setattr("distill.data.vocabulary.trim_tokenizer", lambda *_: pytest.fail("counted again"))
     again = loaded("validate", {**settings, "train_files": [str(few)], "vocabulary": "trimmed"})
     assert again.tokenizer.get_vocab() == data.tokenizer.get_vocab()
+
+
+@pytest.mark.parametrize("num_processes", [1, 5])
+def test_windows_that_too_many_processes_leave_out_are_counted_and_named_once(settings, caplog, num_processes):
+    class FakeTrainer:
+        global_rank, world_size = 0, num_processes
+
+    data = loaded("fit", settings)
+    num_windows = len(data._windows["train"])
+    num_left_out = num_windows % (4 * num_processes) if num_processes > 1 else 0
+    assert num_left_out < num_processes
+    data.trainer = FakeTrainer()
+    with caplog.at_level("INFO"):
+        data.train_dataloader()
+        data.train_dataloader()
+    said = f"train: {num_left_out} of {num_windows} windows are left out of every pass"
+    assert caplog.text.count(said) == (num_processes > 1)
+    assert data.summary()["train"].get("left_out_of_each_pass", 0) == num_left_out

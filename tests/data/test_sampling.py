@@ -38,7 +38,7 @@ def test_training_batches_pad_far_less_than_random_ones():
     assert padding(training_batches(LENGTHS, 16, 1, 0)) < padding(random) / 5
 
 
-@pytest.mark.parametrize(("num_windows", "num_ranks"), [(1003, 3), (64, 2), (65, 2), (5, 2)])
+@pytest.mark.parametrize(("num_windows", "num_ranks"), [(1003, 3), (64, 2), (65, 2), (5, 2), (26, 3), (1, 2)])
 def test_training_sampler_gives_ranks_equally_many_disjoint_batches(num_windows, num_ranks):
     samplers = [TrainingSampler(LENGTHS[:num_windows], 4, 0, rank, num_ranks) for rank in range(num_ranks)]
     parts = [list(sampler) for sampler in samplers]
@@ -46,6 +46,7 @@ def test_training_sampler_gives_ranks_equally_many_disjoint_batches(num_windows,
     seen = [window for part in parts for batch in part for window in batch]
     assert len(seen) == len(set(seen))
     assert len(seen) >= num_windows - (num_ranks - 1)
+    assert {sampler.num_left_out for sampler in samplers} == {num_windows - len(seen)}
 
 
 def test_one_rank_of_a_large_batch_equals_two_of_half_of_it():
@@ -131,5 +132,6 @@ def test_token_budget_sampler_gives_ranks_equally_many_disjoint_batches_of_its_m
     seen = [window for part in parts for batch in part for window in batch]
     assert len(seen) == len(set(seen)) >= 1003 - (num_ranks - 1)
     assert samplers[0].mean_windows == pytest.approx(len(seen) / len(samplers[0]) / num_ranks)
+    assert {sampler.num_left_out for sampler in samplers} == {1003 - len(seen)}
     samplers[0].set_epoch(0, start=5)
     assert list(samplers[0]) == parts[0][5:]
