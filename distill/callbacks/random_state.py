@@ -9,8 +9,9 @@ from typing import Any
 import lightning as L
 import numpy as np
 import torch
-import torch.distributed as dist
 from lightning.pytorch.utilities import rank_zero_warn
+
+from distill.distributed.processes import gather
 
 #: Where a checkpoint keeps the state of every process.
 KEY = "random_state"
@@ -28,11 +29,7 @@ class RandomState(L.Callback):
 
     def on_save_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
         """Add the state of every process."""
-        states: list[Any] = [get_random_state()]
-        if trainer.world_size > 1:
-            states = [None] * trainer.world_size
-            dist.all_gather_object(states, get_random_state())
-        checkpoint[KEY] = states
+        checkpoint[KEY] = gather(get_random_state(trainer.strategy.root_device))
 
     def on_load_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
         """Take this process's state; checkpoints of before have none."""
@@ -48,28 +45,31 @@ class RandomState(L.Callback):
     def on_train_batch_start(self, trainer: L.Trainer, pl_module: Any, batch: Any, batch_idx: int) -> None:
         """Set the state, once."""
         if self._restored is not None:
-            set_random_state(self._restored)
+            set_random_state(self._restored, trainer.strategy.root_device)
             self._restored = None
 
 
-def get_random_state() -> dict[str, Any]:
-    """Return the state of every global generator, of Python, NumPy, torch and each GPU, as plain data and tensors."""
+def get_random_state(device: torch.device) -> dict[str, Any]:
+    """Return the state of the global generators of Python, NumPy and torch, as plain data and tensors.
+
+    Of GPUs that of ``device`` alone: to ask another one would take memory there, beside its own process.
+    """
     numpy_state: Any = np.random.get_state(legacy=True)  # noqa: NPY002 - what libraries draw from
     name, keys, *rest = numpy_state
     return {
         "python": random.getstate(),
         "numpy": [name, torch.from_numpy(keys.astype(np.int64)), *rest],
         "torch": torch.get_rng_state(),
-        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+        "cuda": torch.cuda.get_rng_state(device) if device.type == "cuda" else None,
     }
 
 
-def set_random_state(state: Mapping[str, Any]) -> None:
-    """Set what :func:`get_random_state` returned; GPUs alone that there were and are."""
+def set_random_state(state: Mapping[str, Any], device: torch.device) -> None:
+    """Set what :func:`get_random_state` returned; the GPU's only where there was one and is one."""
     version, internal, gauss_next = state["python"]
     random.setstate((version, tuple(internal), gauss_next))
     name, keys, *rest = state["numpy"]
     np.random.set_state((name, keys.numpy().astype(np.uint32), *rest))  # noqa: NPY002 - what libraries draw from
     torch.set_rng_state(state["torch"])
-    if torch.cuda.is_available() and len(state["cuda"]) == torch.cuda.device_count():
-        torch.cuda.set_rng_state_all(state["cuda"])
+    if isinstance(state["cuda"], torch.Tensor) and device.type == "cuda":
+        torch.cuda.set_rng_state(state["cuda"], device)
