@@ -74,8 +74,9 @@ class Campaign:
         jobs: int = 1,
         folder: str = "kills",
         config: str = "distill",
+        devices: int = 1,
     ) -> None:
-        self.kills, self.signal, self.seed, self.jobs = kills, signal, seed, jobs
+        self.kills, self.signal, self.seed, self.jobs, self.devices = kills, signal, seed, jobs, devices
         self.folder = Path(folder).resolve()
         self.folder.mkdir(parents=True, exist_ok=True)
         self.config = Path(__file__).with_name(f"{config}.yaml")
@@ -100,8 +101,8 @@ class Campaign:
         num_kills = sum(outcome.num_kills for outcome in outcomes)
         held = [outcome for outcome in outcomes if outcome.same_student]
         say(
-            f"SIG{self.signal}: {num_kills} kills of {len(outcomes)} runs, seed {self.seed}; "
-            f"{len(held)} of {len(outcomes)} runs end with the same student, bit for bit "
+            f"SIG{self.signal}: {num_kills} kills of {len(outcomes)} runs, each of {self.devices} processes, "
+            f"seed {self.seed}; {len(held)} of {len(outcomes)} runs end with the same student, bit for bit "
             f"({sum(outcome.num_kills for outcome in held)} of {num_kills} kills held)"
         )
         return len(held) == len(outcomes) and num_kills == self.kills
@@ -146,7 +147,11 @@ class Campaign:
         try:
             process.wait(seconds)
         except subprocess.TimeoutExpired:
-            process.send_signal(getattr(signal, f"SIG{self.signal}"))
+            number = getattr(signal, f"SIG{self.signal}")
+            if self.devices > 1:
+                os.killpg(process.pid, number)  # as a scheduler ends all processes of a job
+            else:
+                process.send_signal(number)
             process.wait()
             return f"{seconds:.1f} s after {since} ({time.monotonic() - started:.0f} s in all)"
         return None
@@ -159,7 +164,7 @@ class Campaign:
         command = [
             *(sys.executable, ROOT / "train.py", "fit", f"--config={self.config}", "--ckpt_path=auto"),
             *(f"--data.{name}_files=[{file}]" for name, file in self.files.items()),
-            f"--data.cache_dir={folder / 'cache'}",
+            *(f"--data.cache_dir={folder / 'cache'}", f"--trainer.devices={self.devices}"),
         ]
         with log.open("ab") as output:
             process = subprocess.Popen(
@@ -168,6 +173,7 @@ class Campaign:
                 env={**environment, "PYTHONPATH": str(ROOT)},
                 stdout=output,
                 stderr=subprocess.STDOUT,
+                start_new_session=self.devices > 1,
             )
         return process, log
 

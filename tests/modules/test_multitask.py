@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import lightning as L
@@ -14,7 +15,9 @@ import torch
 from transformers import AutoModel, AutoModelForQuestionAnswering
 
 from distill.callbacks.checkpoints import BestInFinalStage, LastCheckpoint
+from distill.callbacks.random_state import RandomState
 from distill.callbacks.stages import StageSchedule
+from distill.checkpoints import load_checkpoint
 from distill.cli import main
 from distill.data.datamodule import SquadDataModule
 from distill.data.multitask import MultiTaskDataModule
@@ -180,6 +183,50 @@ def test_a_run_resumed_after_any_epoch_ends_as_the_uninterrupted_one(teacher_fol
     resumed = make_module(teacher_folder)
     checkpoint = tmp_path / "parts" / "checkpoints" / "last.ckpt"
     fit(resumed, data, tmp_path / "parts", ckpt_path=checkpoint)
+    mine, other = whole.state_dict(), resumed.state_dict()
+    assert mine.keys() == other.keys()
+    assert all(torch.equal(mine[name], other[name]) for name in mine)
+
+
+class Killed(Exception):  # noqa: N818
+    pass
+
+
+class KillAt(L.Callback):
+    """Ends the run within the step that follows so many."""
+
+    def __init__(self, step: int) -> None:
+        self.step = step
+
+    def on_before_optimizer_step(self, trainer, pl_module, optimizer) -> None:
+        if trainer.global_step == self.step:
+            raise Killed
+
+
+@pytest.mark.parametrize("step", [2, 9])
+def test_a_run_killed_within_an_epoch_of_either_stage_and_resumed_ends_bit_for_bit_alike(
+    teacher_folder, data, parts, tmp_path, step
+):
+    def run(folder, *callbacks, ckpt_path=None) -> MultiTaskModule:
+        module = make_module(teacher_folder, student=replace(STUDENT, dropout=0.2))
+        keeping = [RandomState(), LastCheckpoint(every_n_steps=1), *callbacks]
+        settings = {"max_epochs": -1, "use_distributed_sampler": False, "enable_checkpointing": True}
+        torch.manual_seed(3)
+        trainer = tiny_trainer(folder, [StageSchedule(stages), *keeping], **settings)
+        trainer.fit(module, data, ckpt_path=ckpt_path)
+        return module
+
+    stages = {name: replace(stage, balance=3) for name, stage in STAGES.items()}
+    whole = run(tmp_path / "whole")
+    assert whole.trainer.global_step > 10
+    with pytest.raises(Killed):
+        run(tmp_path / "killed", KillAt(step))
+    last = tmp_path / "killed" / "checkpoints" / "last.ckpt"
+    saved = load_checkpoint(last)
+    assert saved["global_step"] == step
+    assert saved["loops"]["fit_loop"]["epoch_loop.batch_progress"]["current"]["ready"] > 0  # within an epoch
+    torch.rand(step)  # what another process would have drawn by now
+    resumed = run(tmp_path / "killed", ckpt_path=last)
     mine, other = whole.state_dict(), resumed.state_dict()
     assert mine.keys() == other.keys()
     assert all(torch.equal(mine[name], other[name]) for name in mine)
