@@ -39,7 +39,7 @@ from distill.callbacks.stages import StageSchedule
 from distill.callbacks.status import StatusFile
 from distill.callbacks.throughput import Throughput
 from distill.data.base import TaskDataModule
-from distill.distributed.layout import lay_out, refuse_sharding
+from distill.distributed.layout import lay_out
 from distill.export.trainer import ExportTrainer
 from distill.links import link_settings, refuse_linked
 from distill.models.loading import first_line
@@ -226,7 +226,6 @@ class DistillCLI(LightningCLI):
         if checkpoint is not None and checkpoint not in _CHECKPOINT_WORDS:
             check_checkpoint(Path(checkpoint))
         self.model.tell_tasks(self.datamodule)
-        refuse_sharding(self.trainer.strategy)
         self.datamodule.check()
         self.model.check_data(self.datamodule)
         if self.subcommand == "fit":

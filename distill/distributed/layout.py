@@ -8,10 +8,13 @@ from typing import Any, NamedTuple
 
 import torch
 from lightning.pytorch.plugins.environments import SLURMEnvironment, TorchElasticEnvironment
-from lightning.pytorch.strategies import DeepSpeedStrategy, FSDPStrategy, ModelParallelStrategy, Strategy
+from lightning.pytorch.strategies import DeepSpeedStrategy, FSDPStrategy, ModelParallelStrategy
 
 from distill.distributed.strategy import StagedDDP
 from distill.types import UserError
+
+#: How the names of Lightning's strategies begin that cut models up.
+_SHARDING = ("fsdp", "deepspeed", "model_parallel")
 
 
 class Layout(NamedTuple):
@@ -38,7 +41,12 @@ def launched_layout() -> Layout | None:
 
 
 def lay_out(trainer: MutableMapping[str, Any]) -> None:
-    """Complete a Trainer's settings: devices and nodes as launched, unless they are given, and the strategy."""
+    """Complete a Trainer's settings: devices and nodes as launched, unless they are given, and the strategy.
+
+    Raises:
+        UserError: If the strategy is one that cuts models up.
+    """
+    refuse_sharding(trainer.get("strategy"))
     if (layout := launched_layout()) is not None:
         if trainer.get("devices") == "auto":
             trainer["devices"] = layout.num_devices
@@ -48,17 +56,21 @@ def lay_out(trainer: MutableMapping[str, Any]) -> None:
         trainer["strategy"] = StagedDDP()
 
 
-def refuse_sharding(strategy: Strategy) -> None:
-    """Refuse strategies that cut models up.
+def refuse_sharding(strategy: Any) -> None:
+    """Refuse strategies that cut models up, before Lightning says on which devices they would run.
+
+    Args:
+        strategy: A strategy, or the name of one.
 
     Raises:
         UserError: If the strategy is one.
     """
-    if isinstance(strategy, FSDPStrategy | ModelParallelStrategy | DeepSpeedStrategy):
+    name = strategy if isinstance(strategy, str) else type(strategy).__name__
+    is_one = isinstance(strategy, FSDPStrategy | ModelParallelStrategy | DeepSpeedStrategy)
+    if is_one or name.startswith(_SHARDING):
         raise UserError(
-            f"trainer.strategy: {type(strategy).__name__} would cut up the student, which is small, and never reach "
-            "the teacher, which is no part of the module; leave it out, and hold a large teacher in "
-            "model.init_args.teacher_dtype bfloat16"
+            f"trainer.strategy: {name} would cut up the student, which is small, and never reach the teacher, which is "
+            "no part of the module; leave it out, and hold a large teacher in model.init_args.teacher_dtype bfloat16"
         )
 
 

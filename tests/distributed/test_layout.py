@@ -52,7 +52,16 @@ def test_one_process_needs_no_strategy():
     assert settings["strategy"] == "auto"
 
 
-def test_strategies_that_cut_models_up_are_refused():
-    refuse_sharding(DDPStrategy())
-    with pytest.raises(UserError, match=r"trainer\.strategy: ModelParallelStrategy would cut up the student"):
-        refuse_sharding(ModelParallelStrategy())
+@pytest.mark.parametrize(
+    ("strategy", "name"),
+    [
+        (ModelParallelStrategy(), "ModelParallelStrategy"),
+        *((name, name) for name in ("fsdp", "fsdp_cpu_offload", "deepspeed_stage_3")),
+    ],
+    ids=str,
+)
+def test_strategies_that_cut_models_up_are_refused_whatever_they_would_run_on(strategy, name):
+    for accepted in (DDPStrategy(), "ddp", "auto"):
+        refuse_sharding(accepted)
+    with pytest.raises(UserError, match=rf"trainer\.strategy: {name} would cut up the student"):
+        lay_out({"accelerator": "cpu", "devices": 2, "num_nodes": 1, "strategy": strategy})
