@@ -94,6 +94,8 @@ class Task(ABC):
     main_score: Score
     #: The scores that tables and reports put first, in their order.
     headline: tuple[Score, ...]
+    #: Whether the head scores every token of a window, (B, S, ...), or the window as a whole, (B, ...).
+    scores_tokens: bool = True
 
     @abstractmethod
     def load_model(self, folder: str, **kwargs: Any) -> PreTrainedModel:

@@ -17,7 +17,7 @@ from rich import get_console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from distill.data.sampling import cut_by_tokens
-from distill.teaching.sources import LOGITS_ALONE, ModelSource
+from distill.teaching.sources import LOGITS_ALONE, ModelSource, stored_sizes
 from distill.teaching.store import CannotStoreError, LogitWriter, create_store, remove_abandoned, seal_store
 from distill.types import Batch
 
@@ -94,7 +94,7 @@ def build_store(
 
     Raises:
         CannotStoreError: On every process, if any of them cannot write, the logits do not fit into ``dtype``, or the
-            task's are not one row a token.
+            task's are not one row a token, or a window.
     """
     partial = target.with_name(f".{target.name}.{processes.token}.partial")
     own = building_batches(windows.lengths)[processes.rank :: processes.count]
@@ -126,9 +126,11 @@ def _create(
     batch = windows[[int(windows.lengths.argmin())]].to(device)
     logits = teacher.record(batch, LOGITS_ALONE).logits
     assert logits is not None
-    if logits.ndim < 3 or logits.shape[:2] != batch.attention_mask.shape:
-        raise CannotStoreError("the task's logits are not one row a token")
-    return create_store(partial, int(windows.lengths.sum()), tuple(logits.shape[2:]), dtype)
+    places = batch.attention_mask.shape if teacher.task.scores_tokens else batch.window_ids.shape
+    if logits.ndim <= len(places) or logits.shape[: len(places)] != places:
+        raise CannotStoreError("the task's logits are not one row a token, or a window")
+    num_rows = int(stored_sizes(windows.lengths, teacher.task).sum())
+    return create_store(partial, num_rows, tuple(logits.shape[len(places) :]), dtype)
 
 
 def _fill(
@@ -141,7 +143,7 @@ def _fill(
 ) -> None:
     """Write the logits of some batches of windows."""
     columns = (TextColumn("teacher's logits"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    writer = LogitWriter(partial, windows.lengths)
+    writer = LogitWriter(partial, stored_sizes(windows.lengths, teacher.task))
     try:
         with Progress(*columns, console=get_console(), disable=not show_progress, transient=True) as progress:
             task_id = progress.add_task("", total=sum(len(batch) for batch in batches))
@@ -149,7 +151,8 @@ def _fill(
                 batch = windows[window_ids.tolist()].to(device)
                 logits = teacher.record(batch, LOGITS_ALONE).logits
                 assert logits is not None
-                writer.write(window_ids.tolist(), logits[batch.attention_mask.bool()])
+                rows = logits[batch.attention_mask.bool()] if teacher.task.scores_tokens else logits
+                writer.write(window_ids.tolist(), rows)
                 progress.advance(task_id, len(window_ids))
                 progress.refresh()  # within the training's bar this one is not drawn by itself
     finally:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Protocol
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from transformers import PreTrainedModel
 
@@ -35,14 +37,14 @@ class ModelSource:
 
     def __init__(self, model: PreTrainedModel, task: Task) -> None:
         self.model = model
-        self._task = task
+        self.task = task
         self._recorder = Recorder(model)
 
     @torch.no_grad()
     def record(self, batch: Batch, plan: RecordingPlan) -> Recording:
         """Run the model once."""
-        with self._task.focus(self.model, batch, plan.logits):
-            return self._recorder.record(batch.inputs, plan, self._task.logits)
+        with self.task.focus(self.model, batch, plan.logits):
+            return self._recorder.record(batch.inputs, plan, self.task.logits)
 
 
 class StoredSource:
@@ -50,21 +52,28 @@ class StoredSource:
 
     Args:
         store: The logits of the training set that the batches come from.
+        scores_tokens: Whether they are those of every token, see :class:`~distill.tasks.Task`.
     """
 
-    def __init__(self, store: LogitStore) -> None:
+    def __init__(self, store: LogitStore, scores_tokens: bool = True) -> None:
         self._store = store
+        self._scores_tokens = scores_tokens
 
     def record(self, batch: Batch, plan: RecordingPlan) -> Recording:
-        """Return the logits (B, S, ...), float32, with ``MASKED_LOGIT`` at padding.
+        """Return the logits, float32: (B, S, ...) with ``MASKED_LOGIT`` at padding, or (B, ...) of whole windows.
 
         Raises:
             ValueError: If the plan asks for more than the logits of real tokens.
         """
         if plan != LOGITS_ALONE:
             raise ValueError(f"stored logits cannot serve {plan}")
-        rows = self._store.rows(batch.window_ids.tolist())
-        return Recording(logits=scatter_rows(rows.to(batch.attention_mask.device, non_blocking=True), batch))
+        rows = self._store.rows(batch.window_ids.tolist()).to(batch.attention_mask.device, non_blocking=True)
+        return Recording(logits=scatter_rows(rows, batch) if self._scores_tokens else rows.float())
+
+
+def stored_sizes(lengths: NDArray[np.int64], task: Task) -> NDArray[np.int64]:
+    """Return how many rows of logits each window of so many tokens has, (M,)."""
+    return lengths if task.scores_tokens else np.ones_like(lengths)
 
 
 def scatter_rows(rows: Tensor, batch: Batch) -> Tensor:

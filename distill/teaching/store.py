@@ -1,6 +1,6 @@
-"""Logits on disk: one file that holds the head's scores of every real token of a training set.
+"""Logits on disk: one file that holds the head's scores of every real token, or every window, of a training set.
 
-The file is an ordinary ``.npy`` array (N, ...) of N tokens, window after window in the order of their ids, followed by
+The file is an ordinary ``.npy`` array (N, ...) of N rows, window after window in the order of their ids, followed by
 32 bytes: the SHA-256 of the key and of everything before. A file that was cut, damaged or renamed is noticed.
 """
 
@@ -37,9 +37,9 @@ class CannotStoreError(Exception):
     """Logits cannot be stored; the message says why."""
 
 
-def token_offsets(lengths: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return where each of M windows of S_w tokens starts, and where the last one ends: (M + 1,)."""
-    return np.concatenate(([0], np.cumsum(lengths, dtype=np.int64)))
+def row_offsets(sizes: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return where the rows of each of M windows start, and where the last one's end: (M + 1,)."""
+    return np.concatenate(([0], np.cumsum(sizes, dtype=np.int64)))
 
 
 class LogitStore:
@@ -48,16 +48,16 @@ class LogitStore:
     Args:
         path: The file.
         key: What the logits depend on, as hashed into the file.
-        lengths: Tokens of each window, (M,).
+        sizes: Rows of each window, (M,): its tokens, or one where the head scores windows as a whole.
 
     Raises:
         FileNotFoundError: If there is no such file.
         DamagedStoreError: If its content is not what was written under this key and for these windows.
     """
 
-    def __init__(self, path: Path, key: str, lengths: NDArray[np.int64]) -> None:
+    def __init__(self, path: Path, key: str, sizes: NDArray[np.int64]) -> None:
         self.path = path
-        self._offsets = token_offsets(lengths)
+        self._offsets = row_offsets(sizes)
         if path.stat().st_size <= _DIGEST_SIZE:
             raise DamagedStoreError("it was cut short")
         content = np.memmap(path, np.uint8, mode="r")
@@ -65,10 +65,10 @@ class LogitStore:
             raise DamagedStoreError("its checksum is wrong")
         self._rows: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
         if len(self._rows) != self._offsets[-1]:
-            raise DamagedStoreError(f"it holds {len(self._rows)} tokens, not {self._offsets[-1]}")
+            raise DamagedStoreError(f"it holds {len(self._rows)} rows, not {self._offsets[-1]}")
 
     def rows(self, window_ids: Sequence[int]) -> Tensor:
-        """Return the logits of the windows' real tokens one after the other, (T, ...), in the stored dtype."""
+        """Return the logits of the windows one after the other, (T, ...), in the stored dtype."""
         return torch.from_numpy(
             np.concatenate([self._rows[self._offsets[i] : self._offsets[i + 1]] for i in window_ids])
         )
@@ -79,11 +79,11 @@ class LogitWriter:
 
     Args:
         path: The temporary file; made by :func:`create_store`.
-        lengths: Tokens of each window, (M,).
+        sizes: Rows of each window, (M,).
     """
 
-    def __init__(self, path: Path, lengths: NDArray[np.int64]) -> None:
-        self._offsets = token_offsets(lengths)
+    def __init__(self, path: Path, sizes: NDArray[np.int64]) -> None:
+        self._offsets = row_offsets(sizes)
         with path.open("rb") as file:
             self._row_shape, self._dtype = _read_header(file)
             self._start = file.tell()
@@ -91,7 +91,7 @@ class LogitWriter:
         self._file = path.open("r+b")
 
     def write(self, window_ids: Sequence[int], rows: Tensor) -> None:
-        """Write the logits (T, ...) of the windows' real tokens, which follow one another.
+        """Write the logits (T, ...) of windows, which follow one another.
 
         Raises:
             CannotStoreError: If a logit is not finite, or too large for the stored dtype.
@@ -118,27 +118,27 @@ class LogitWriter:
         self._file.close()
 
 
-def create_store(path: Path, num_tokens: int, row_shape: tuple[int, ...], dtype: str) -> IO[bytes]:
-    """Make an unfinished store of ``num_tokens`` rows for writers to fill.
+def create_store(path: Path, num_rows: int, row_shape: tuple[int, ...], dtype: str) -> IO[bytes]:
+    """Make an unfinished store of ``num_rows`` rows for writers to fill.
 
     Returns the open file, which marks it as in use until it is closed, see :func:`remove_abandoned`.
 
     Args:
         path: A temporary name; its folder is made when missing.
-        num_tokens: Real tokens of all windows.
-        row_shape: Shape of one token's logits.
+        num_rows: Rows of all windows.
+        row_shape: Shape of one row of logits.
         dtype: ``float16`` or ``float32``.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     little_endian = np.dtype(dtype).newbyteorder("<")
-    header = {"descr": little_endian.str, "fortran_order": False, "shape": (num_tokens, *row_shape)}
+    header = {"descr": little_endian.str, "fortran_order": False, "shape": (num_rows, *row_shape)}
     file = path.open("wb")
     try:
         with suppress(OSError):  # a file system without locks
             # Of the open file and not of the process, which other writers of it would give up when they close theirs.
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         npy.write_array_header_1_0(file, header)
-        file.truncate(file.tell() + num_tokens * int(np.prod(row_shape)) * little_endian.itemsize)
+        file.truncate(file.tell() + num_rows * int(np.prod(row_shape)) * little_endian.itemsize)
         file.flush()
     except BaseException:
         file.close()

@@ -10,14 +10,23 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 import torch
 from lightning.pytorch.utilities import rank_zero_info
+from numpy.typing import NDArray
 from transformers import PreTrainedModel
 
 from distill.tasks.base import Task
 from distill.teaching.building import Processes, StorableWindows, build_store
 from distill.teaching.keys import model_digest, store_key
-from distill.teaching.sources import LOGITS_ALONE, ModelSource, StoredSource, TeacherSource, mean_logits
+from distill.teaching.sources import (
+    LOGITS_ALONE,
+    ModelSource,
+    StoredSource,
+    TeacherSource,
+    mean_logits,
+    stored_sizes,
+)
 from distill.teaching.store import STORE_NAME, CannotStoreError, DamagedStoreError, LogitStore
 from distill.types import Batch, Recording, RecordingPlan, UserError
 
@@ -180,7 +189,8 @@ class Teachers:
         folder = Path(self._cache.folder).expanduser() if self._cache.folder else run.folder
         key = store_key(model_digest(teacher.model), run.windows.fingerprint, self._task.name, run.precision, dtype)
         path = folder / STORE_NAME.format(key)
-        store = _opened(path, key, run.windows)
+        sizes = stored_sizes(run.windows.lengths, self._task)
+        store = _opened(path, key, sizes)
         if not run.processes.agree(store is not None):
             if not run.may_build:
                 rank_zero_info("teacher: runs in every step, since the stage is shorter than a pass over the data")
@@ -194,18 +204,18 @@ class Teachers:
                 _log.warning("teacher: its logits cannot be stored, so it runs in every step: %s", error)
                 self._cannot_store = True
                 return
-            store = LogitStore(path, key, run.windows.lengths)
+            store = LogitStore(path, key, sizes)
             rank_zero_info("teacher: stored in %.1f s, %.1f MB", time.monotonic() - started, path.stat().st_size / 1e6)
         else:
             rank_zero_info("teacher: its logits are read from %s", path)
         assert store is not None
-        self._stored[index] = StoredSource(store)
+        self._stored[index] = StoredSource(store, self._task.scores_tokens)
 
 
-def _opened(path: Path, key: str, windows: StorableWindows) -> LogitStore | None:
+def _opened(path: Path, key: str, sizes: NDArray[np.int64]) -> LogitStore | None:
     """Return a store that exists and is whole."""
     try:
-        return LogitStore(path, key, windows.lengths)
+        return LogitStore(path, key, sizes)
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (DamagedStoreError, OSError) as error:

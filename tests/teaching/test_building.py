@@ -18,7 +18,7 @@ from rich.progress import Progress
 from distill.models.loading import load_frozen
 from distill.tasks.question_answering.task import QuestionAnswering
 from distill.teaching.building import Processes, build_store, building_batches
-from distill.teaching.sources import LOGITS_ALONE, ModelSource
+from distill.teaching.sources import LOGITS_ALONE, ModelSource, stored_sizes
 from distill.teaching.store import CannotStoreError, LogitStore
 from distill.types import Recording
 
@@ -79,6 +79,31 @@ def test_stored_logits_are_the_teachers_for_every_window(teacher, windows, tmp_p
     assert [path.name for path in tmp_path.iterdir() if path.is_file() and path.suffix != ".json"] == ["logits.npy"]
 
 
+def test_a_head_that_scores_windows_as_a_whole_has_one_row_for_each(pairs_teacher, pairs, tmp_path):
+    build(pairs_teacher, pairs, tmp_path / "logits.npy")
+    sizes = stored_sizes(pairs.lengths, pairs_teacher.task)
+    store = LogitStore(tmp_path / "logits.npy", "key", sizes)
+    assert np.load(tmp_path / "logits.npy").shape == (23, 2)
+    alone = torch.cat([pairs_teacher.record(pairs[[window_id]], LOGITS_ALONE).logits for window_id in range(23)])
+    assert len(set(pairs.lengths)) > 4
+    assert alone[:, 0].std() > 1e-3
+    torch.testing.assert_close(store.rows(range(23)), alone, rtol=0, atol=1e-6)
+
+
+def test_two_processes_share_the_rows_of_windows(pairs_teacher, pairs, tmp_path):
+    build(pairs_teacher, pairs, tmp_path / "alone.npy")
+    errors = Together(2).run(lambda processes: build(pairs_teacher, pairs, tmp_path / "shared.npy", processes))
+    assert errors == [None, None]
+    assert (tmp_path / "shared.npy").read_bytes() == (tmp_path / "alone.npy").read_bytes()
+
+
+def test_logits_of_another_shape_than_the_task_says_are_not_stored(pairs_teacher, pairs, tmp_path, monkeypatch):
+    monkeypatch.setattr(pairs_teacher.task, "scores_tokens", True)
+    with pytest.raises(CannotStoreError, match="not one row a token, or a window"):
+        build(pairs_teacher, pairs, tmp_path / "logits.npy")
+    assert not list(tmp_path.glob("*logits*"))
+
+
 @pytest.mark.parametrize("count", [2, 3])
 def test_several_processes_share_the_work_of_one_file(teacher, windows, tmp_path, count):
     build(teacher, windows, tmp_path / "alone.npy")
@@ -102,6 +127,7 @@ class Failing:
 
     def __init__(self, teacher: ModelSource, error: BaseException, after: int = 3) -> None:
         self.teacher, self.error, self.left = teacher, error, after
+        self.task = teacher.task
 
     def record(self, batch, plan) -> Recording:
         self.left -= 1

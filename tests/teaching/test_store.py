@@ -79,7 +79,7 @@ def test_file_under_another_key_or_for_other_windows_is_noticed(tmp_path):
     path = stored(tmp_path)
     with pytest.raises(DamagedStoreError, match="checksum"):
         LogitStore(path, "another key", LENGTHS)
-    with pytest.raises(DamagedStoreError, match="10 tokens, not 11"):
+    with pytest.raises(DamagedStoreError, match="10 rows, not 11"):
         LogitStore(path, KEY, LENGTHS + np.array([0, 0, 0, 1]))
 
 

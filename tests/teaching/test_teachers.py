@@ -62,6 +62,17 @@ def test_stored_logits_are_those_of_the_model_without_running_it(models, task, r
     torch.testing.assert_close(logits_of(again, batch), expected, rtol=tolerance, atol=tolerance)
 
 
+def test_logits_of_whole_windows_are_read_back_too(pairs_teacher, pairs, tmp_path, monkeypatch):
+    batch = pairs[[7, 0, 22]]
+    expected = pairs_teacher.record(batch, LOGITS_ALONE).logits
+    teachers = Teachers(pairs_teacher.task, [pairs_teacher.model], cache=EXACT)
+    teachers.prepare(LOGITS_ALONE, TeachingRun(pairs, tmp_path / "stores", torch.device("cpu")))
+    forbid(monkeypatch, pairs_teacher.model)
+    found = teachers.record(batch, LOGITS_ALONE).logits
+    assert found.shape == (3, 2)
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-6)
+
+
 @pytest.mark.parametrize("change", ["weight", "text", "max_length", "precision", "dtype"])
 def test_whatever_logits_depend_on_misses_the_older_store(models, task, run, change, settings, squad_file):
     Teachers(task, models[:1], cache=EXACT).prepare(LOGITS_ALONE, run)

@@ -41,6 +41,7 @@ class SequenceClassification(LabelledTask):
     architecture = "ForSequenceClassification"
     main_score = Score("accuracy", "accuracy")
     headline = (main_score, Score("macro_f1", "macro F1"))
+    scores_tokens = False
 
     def __init__(
         self,
