@@ -6,6 +6,7 @@ from collections.abc import Hashable, Sequence
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 
 class Interval(NamedTuple):
@@ -43,19 +44,42 @@ def bootstrap_interval(
         >>> bootstrap_interval([0.0, 100.0] * 50, groups=range(100))
         Interval(low=40.0, high=60.0)
     """
-    if not values or len(values) != len(groups):
+    table = np.column_stack([np.asarray(values, dtype=np.float64), np.ones(len(values))])
+    sums = resampled_sums(table, groups, num_resamples, seed)
+    return percentile_interval(sums[:, 0] / sums[:, 1], confidence)
+
+
+def resampled_sums(
+    values: NDArray[np.float64], groups: Sequence[Hashable], num_resamples: int = 1000, seed: int = 0
+) -> NDArray[np.float64]:
+    """Return the sums of K values over the items of each resample of groups, (R, K).
+
+    What is no mean, such as an F1 of counts, is resampled by what it is made of.
+
+    Args:
+        values: (N, K), a row for each item.
+        groups: What each item belongs to, as in :func:`bootstrap_interval`.
+        num_resamples: R.
+        seed: Decides the draws.
+
+    Raises:
+        ValueError: If there is no item, or not one group for each.
+    """
+    if not len(values) or len(values) != len(groups):
         raise ValueError(
             f"got {len(values)} values and {len(groups)} groups: one group is needed for each of 1 or more"
         )
     # In order of appearance, because hashes of text differ from process to process.
     group_index = {group: position for position, group in enumerate(dict.fromkeys(groups))}
-    group_of = np.array([group_index[group] for group in groups])
-    totals = np.bincount(group_of, weights=np.asarray(values, dtype=np.float64))
-    counts = np.bincount(group_of)
+    totals = np.zeros((len(group_index), values.shape[1]))
+    np.add.at(totals, [group_index[group] for group in groups], values)
     generator = np.random.default_rng(seed)
-    means = np.empty(num_resamples)
-    for resample in range(num_resamples):
-        drawn = generator.integers(len(totals), size=len(totals))
-        means[resample] = totals[drawn].sum() / counts[drawn].sum()
-    low, high = np.quantile(means, [(1 - confidence) / 2, (1 + confidence) / 2])
+    return np.stack(
+        [totals[generator.integers(len(totals), size=len(totals))].sum(axis=0) for _ in range(num_resamples)]
+    )
+
+
+def percentile_interval(resampled: NDArray[np.float64], confidence: float = 0.95) -> Interval:
+    """Return the interval that leaves ``(1 - confidence) / 2`` of resampled values, (R,), out at either end."""
+    low, high = np.quantile(resampled, [(1 - confidence) / 2, (1 + confidence) / 2])
     return Interval(float(low), float(high))

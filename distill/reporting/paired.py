@@ -1,30 +1,30 @@
 """Two ways of training side by side: ``python -m distill.reporting.paired --student A.json ... --baseline B.json ...``.
 
-One ``predictions.json`` for each seed, as ``validate`` and ``test`` write them, in the same order on both sides.
+One file of predictions for each seed, in the same order on both sides: the ``predictions.json`` that ``validate`` and
+``test`` write, or the ``outcomes.jsonl`` of ``fit``.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import partial
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
 from distill.entry import run_function
-from distill.metrics.bootstrap import Interval, bootstrap_interval
-from distill.metrics.normalize import normalize_mlqa
-from distill.metrics.squad import exact_match, f1
+from distill.metrics.bootstrap import Interval, percentile_interval, resampled_sums
+from distill.tasks.base import Task
+from distill.tasks.labelled import LabelledTask
 from distill.tasks.question_answering.reading import read_examples
-from distill.types import Example, UserError
-
-#: Compares an answer with its references.
-Score = Callable[[str, Sequence[str]], float]
+from distill.tasks.question_answering.task import QuestionAnswering
+from distill.types import UserError
 
 
 @dataclass(frozen=True)
@@ -32,10 +32,10 @@ class PairedComparison:
     """One score of both sides, in percent.
 
     Attributes:
-        student: The mean over questions of each seed.
+        student: The score of each seed.
         baseline: The same of the other side.
-        difference: The mean over seeds and questions of student minus baseline.
-        interval: Where that difference lies with 95 % confidence, for other questions about other paragraphs.
+        difference: The mean over seeds of student minus baseline.
+        interval: Where that difference lies with 95 % confidence, for other items about other texts.
     """
 
     student: list[float]
@@ -45,57 +45,87 @@ class PairedComparison:
 
 
 def compare(
-    examples: Sequence[Example],
+    task: Task,
+    examples: Sequence[Any],
     student: Sequence[Mapping[str, str]],
     baseline: Sequence[Mapping[str, str]],
-    score: Score,
-) -> PairedComparison:
-    """Compare the predictions of two ways of training, question by question and seed by seed.
+) -> dict[str, PairedComparison]:
+    """Compare the predictions of two ways of training, item by item and seed by seed; return name to comparison.
 
-    With ``s_ij`` and ``b_ij`` the scores of seed i on question j, the difference is the mean over j of
-    ``mean_i (s_ij - b_ij)``; the interval resamples paragraphs, see :func:`~distill.metrics.bootstrap_interval`.
+    With ``s_i`` and ``b_i`` a score of seed i on each side, the difference is the mean over i of ``s_i - b_i``. A score
+    is ``100 sum_j part_j / sum_j whole_j`` over items j (:class:`~distill.tasks.Tally`), so a mean over questions as
+    well as the F1 of spans. The interval draws texts, with all items about one: paragraphs, sentences, second sentences
+    of pairs; see :func:`~distill.metrics.bootstrap_interval`.
 
     Args:
-        examples: The questions.
-        student: Question id to answer, for each seed.
+        task: Says what a prediction adds to each score.
+        examples: The items, with their references.
+        student: Item identifier to prediction, for each seed.
         baseline: The same of the other side, as many seeds.
-        score: From 0 to 1.
 
     Raises:
         UserError: If the numbers of seeds differ or a prediction is missing.
     """
     if not student or len(student) != len(baseline):
         raise UserError(f"{len(student)} and {len(baseline)} predictions files: give one of each side for every seed")
-    sides = [_scores(examples, predictions, score) for predictions in (student, baseline)]
-    difference = (sides[0] - sides[1]).mean(axis=0)
-    interval = bootstrap_interval(difference.tolist(), [example.context for example in examples])
-    means = [side.mean(axis=1).tolist() for side in sides]
-    return PairedComparison(means[0], means[1], float(difference.mean()), interval)
+    texts = [task.show(example).context for example in examples]
+    tallies = [
+        [_tallies(task, examples, file, index) for index, file in enumerate(side)] for side in (student, baseline)
+    ]
+    return {
+        name: _compare(np.stack([[seed[name] for seed in side] for side in tallies]), texts) for name in tallies[0][0]
+    }
 
 
-def _scores(examples: Sequence[Example], seeds: Sequence[Mapping[str, str]], score: Score) -> np.ndarray:
-    """Return (number of seeds, number of questions), in percent."""
+def _tallies(
+    task: Task, examples: Sequence[Any], predictions: Mapping[str, str], index: int
+) -> dict[str, NDArray[np.float64]]:
+    """Return part and whole of each item, (N, 2), by score."""
     rows = []
-    for seed_index, predictions in enumerate(seeds):
-        missing = next((example.question_id for example in examples if example.question_id not in predictions), None)
-        if missing is not None:
-            raise UserError(f"predictions file {seed_index + 1} has no answer to question {missing}")
-        rows.append(
-            [
-                100 * score(predictions[example.question_id], [answer.text for answer in example.answers] or [""])
-                for example in examples
-            ]
-        )
-    return np.array(rows, dtype=np.float64)
+    for example in examples:
+        item_id = task.show(example).item_id
+        if item_id not in predictions:
+            raise UserError(f"predictions file {index + 1} has no prediction for {item_id}")
+        rows.append(task.tally(predictions[item_id], example))
+    return {name: np.array([row[name] for row in rows], dtype=np.float64) for name in rows[0]}
+
+
+def _compare(tallies: NDArray[np.float64], texts: Sequence[str]) -> PairedComparison:
+    """Compare the two sides' parts and wholes of each seed and item, (2, I, N, 2)."""
+    num_seeds, num_items = tallies.shape[1:3]
+    columns = tallies.transpose(2, 0, 1, 3).reshape(num_items, -1)
+    resampled = _scores(resampled_sums(columns, texts).reshape(-1, 2, num_seeds, 2))
+    scores = _scores(tallies.sum(axis=2))
+    interval = percentile_interval((resampled[:, 0] - resampled[:, 1]).mean(axis=-1))
+    return PairedComparison(scores[0].tolist(), scores[1].tolist(), float((scores[0] - scores[1]).mean()), interval)
+
+
+def _scores(sums: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return ``100 part / whole`` of sums (..., 2), 0 where there is nothing to divide by."""
+    return 100 * sums[..., 0] / np.maximum(sums[..., 1], np.finfo(np.float64).tiny)
+
+
+def _read_examples(task: Task, references: Sequence[str]) -> Sequence[Any]:
+    """Return the items of files, or of the dev part of the set that the package carries for the task."""
+    if isinstance(task, LabelledTask):
+        return task.read(list(references) or [task.embedded("dev")])[0]
+    if references:
+        return read_examples(references)[0]
+    with resources.as_file(resources.files("distill.assets") / "qa_es" / "dev.json") as file:
+        return read_examples([file])[0]
 
 
 def _read_predictions(file: str) -> dict[str, str]:
     try:
-        predictions = json.loads(Path(file).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        text = Path(file).read_text(encoding="utf-8")
+        if file.endswith(".jsonl"):
+            rows = [json.loads(line) for line in text.splitlines()]
+            return {row["id"]: row["student"]["prediction"] for row in rows}
+        predictions = json.loads(text)
+    except (OSError, ValueError, LookupError, TypeError) as error:
         raise UserError(f"{file}: cannot be read as a predictions file: {error}") from error
     if not isinstance(predictions, dict):
-        raise UserError(f"{file}: is no object of question ids and answers")
+        raise UserError(f"{file}: is no object of item ids and predictions")
     return predictions
 
 
@@ -109,27 +139,21 @@ def _table(results: Mapping[str, PairedComparison]) -> Table:
 
 
 def compare_files(
-    student: list[str], baseline: list[str], references: list[str] | None = None, language: str = "es"
+    student: list[str], baseline: list[str], references: list[str] | None = None, task: Task | None = None
 ) -> None:
-    """Print F1 and EM of two ways of training, their difference and its paired 95 % interval, and the same as JSON.
+    """Print the scores of two ways of training, their difference and its paired 95 % interval, and the same as JSON.
 
     Args:
         student: One predictions file for each seed.
         baseline: The same of the other side, in the same order.
-        references: SQuAD JSON files with the right answers; the embedded set's dev part when left out.
-        language: Whose articles the scores ignore.
+        references: Files with the right answers; the dev part of the embedded set when left out.
+        task: What is predicted; extractive question answering in Spanish when left out.
     """
-    if references:
-        examples, _ = read_examples(references)
-    else:
-        with resources.as_file(resources.files("distill.assets") / "qa_es" / "dev.json") as file:
-            examples, _ = read_examples([file])
+    task = task if task is not None else QuestionAnswering()
+    labels = {score.name: score.label for score in task.headline}
     sides = [[_read_predictions(file) for file in files] for files in (student, baseline)]
-    normalize = partial(normalize_mlqa, language=language)
-    results = {
-        name: compare(examples, sides[0], sides[1], partial(score, normalize=normalize))
-        for name, score in (("F1", f1), ("EM", exact_match))
-    }
+    found = compare(task, _read_examples(task, references or []), sides[0], sides[1])
+    results = {labels[name]: result for name, result in found.items()}
     console = Console()
     console.print(_table(results))
     console.print_json(data={name: asdict(result) for name, result in results.items()})

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from torch import Tensor
 from transformers import PreTrainedModel
@@ -48,6 +48,13 @@ class EvaluationResult:
     predictions: Mapping[str, str] = field(default_factory=dict)
     outcomes: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     breakdowns: Mapping[str, Mapping[str, Sequence[str]]] = field(default_factory=dict)
+
+
+class Tally(NamedTuple):
+    """What an item adds to a score ``100 * sum of parts / sum of wholes``; with wholes of 1 that is a mean."""
+
+    part: float
+    whole: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -146,6 +153,15 @@ class Task(ABC):
             num_classes: Classes of the head.
         """
         return None
+
+    def tally(self, prediction: str, example: Any) -> dict[str, Tally]:
+        """Return what a prediction adds to scores that are ratios of sums over items; needed to compare predictions.
+
+        Args:
+            prediction: The item's among ``EvaluationResult.predictions``.
+            example: The item, with its reference.
+        """
+        raise NotImplementedError(f"{self.name} has no scores that are ratios of sums over items")
 
     @abstractmethod
     def evaluation(self, examples: Sequence[Any], partial: bool = False) -> Evaluation:

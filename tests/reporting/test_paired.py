@@ -6,12 +6,10 @@ import pytest
 
 from distill.metrics.bootstrap import bootstrap_interval
 from distill.reporting.paired import compare, compare_files
+from distill.tasks.classification.task import SequenceClassification
+from distill.tasks.question_answering.task import QuestionAnswering
+from distill.tasks.tagging.task import TokenClassification
 from distill.types import Answer, Example, UserError
-
-
-def is_right(prediction, references):
-    return float(prediction in references)
-
 
 EXAMPLES = [
     Example("a", "¿Quién?", "Ana vino.", (Answer("Ana", 0),)),
@@ -25,7 +23,7 @@ RIGHT = {"a": "Ana", "b": "vino", "c": "", "d": "Soria"}
 def test_differences_are_paired_by_question_and_averaged_over_seeds():
     student = [RIGHT, {**RIGHT, "d": "En"}]
     baseline = [{**RIGHT, "c": "Nadie"}, {**RIGHT, "c": "sabe", "b": "Ana"}]
-    result = compare(EXAMPLES, student, baseline, is_right)
+    result = compare(QuestionAnswering(), EXAMPLES, student, baseline)["exact_match"]
     assert result.student == [100.0, 75.0]
     assert result.baseline == [75.0, 50.0]
     assert result.difference == 25.0
@@ -36,18 +34,18 @@ def test_differences_are_paired_by_question_and_averaged_over_seeds():
 
 
 def test_equal_sides_have_no_difference_and_no_interval():
-    result = compare(EXAMPLES, [RIGHT], [RIGHT], is_right)
-    assert (result.difference, *result.interval) == (0.0, 0.0, 0.0)
+    for result in compare(QuestionAnswering(), EXAMPLES, [RIGHT], [RIGHT]).values():
+        assert (result.student, result.difference, *result.interval) == ([100.0], 0.0, 0.0, 0.0)
 
 
 def test_seeds_come_in_pairs():
     with pytest.raises(UserError, match="2 and 1 predictions files"):
-        compare(EXAMPLES, [RIGHT, RIGHT], [RIGHT], is_right)
+        compare(QuestionAnswering(), EXAMPLES, [RIGHT, RIGHT], [RIGHT])
 
 
 def test_missing_answer_is_named():
-    with pytest.raises(UserError, match="predictions file 2 has no answer to question d"):
-        compare(EXAMPLES, [RIGHT, {key: RIGHT[key] for key in "abc"}], [RIGHT, RIGHT], is_right)
+    with pytest.raises(UserError, match="predictions file 2 has no prediction for d"):
+        compare(QuestionAnswering(), EXAMPLES, [RIGHT, {key: RIGHT[key] for key in "abc"}], [RIGHT, RIGHT])
 
 
 def test_command_scores_by_the_spanish_rules(tmp_path, capsys):
@@ -75,3 +73,61 @@ def test_file_that_holds_no_predictions_is_an_error(tmp_path, content):
     file.write_text(content, encoding="utf-8")
     with pytest.raises(UserError, match=r"predictions\.json: "):
         compare_files([str(file)], [str(file)])
+
+
+SENTENCES = """\
+Ana B-PER
+vino O
+a O
+Soria B-LOC
+
+El O
+Duero B-LOC
+baja O
+"""
+
+
+def test_span_f1_is_that_of_all_sentences_together_and_is_resampled_as_such(tmp_path):
+    file = tmp_path / "test.conll"
+    file.write_text(SENTENCES, encoding="utf-8")
+    task = TokenClassification()
+    sentences, _ = task.read([file])
+    first, second = (sentence.sentence_id for sentence in sentences)
+    # One of two spans of the first sentence found, and a wrong one besides; the second sentence's found.
+    student = {first: "B-PER O O B-ORG", second: "O B-LOC O"}
+    baseline = {first: "O O O B-LOC", second: "O O O"}
+    result = compare(task, sentences, [student], [baseline])
+    assert result["f1"].student == [pytest.approx(100 * 2 * 2 / (3 + 3))]
+    assert result["f1"].baseline == [pytest.approx(100 * 2 * 1 / (1 + 3))]
+    assert result["accuracy"].difference == pytest.approx(100 * (6 - 5) / 7 - 0.0)
+    # Resamples: the first sentence alone 50 - 66.7, both +16.7, the second alone +100.
+    low, high = result["f1"].interval
+    assert (low, high) == (pytest.approx(50 - 200 / 3), pytest.approx(100))
+
+
+def test_pairs_with_a_common_second_sentence_are_drawn_together(tmp_path):
+    file = tmp_path / "test.tsv"
+    rows = ["sentence1\tsentence2\tlabel", "a\tz\t1", "b\tz\t0", "c\ty\t1", "d\tx\t0"]
+    file.write_text("\n".join(rows), encoding="utf-8")
+    task = SequenceClassification()
+    texts, _ = task.read([file])
+    ids = [text.text_id for text in texts]
+    right = dict(zip(ids, ["1", "0", "1", "0"], strict=True))
+    wrong = dict(zip(ids, ["0", "1", "1", "0"], strict=True))
+    result = compare(task, texts, [right], [wrong])["accuracy"]
+    assert (result.student, result.baseline) == ([100.0], [50.0])
+    assert result.interval == bootstrap_interval([100.0, 100.0, 0.0, 0.0], ["z", "z", "y", "x"])
+
+
+def test_command_takes_the_outcomes_of_a_fit_and_another_task(tmp_path, capsys):
+    reference = tmp_path / "test.conll"
+    reference.write_text(SENTENCES, encoding="utf-8")
+    ids = [sentence.sentence_id for sentence in TokenClassification().read([reference])[0]]
+    files = []
+    for name, labels in (("student", ["B-PER O O B-LOC", "O B-LOC O"]), ("baseline", ["O O O O", "O O O"])):
+        rows = [{"id": key, "student": {"prediction": found}} for key, found in zip(ids, labels, strict=True)]
+        (tmp_path / f"{name}.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+        files.append([str(tmp_path / f"{name}.jsonl")])
+    compare_files(*files, [str(reference)], TokenClassification())
+    printed = capsys.readouterr().out
+    assert json.loads(printed[printed.index("{") :])["span F1"]["difference"] == 100.0

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn.functional import one_hot
 from transformers import AutoModelForSequenceClassification, PreTrainedTokenizerBase
 
-from distill.tasks.base import Score, Shown
+from distill.tasks.base import Score, Shown, Tally
 from distill.tasks.classification.evaluation import ClassificationEvaluation
 from distill.tasks.classification.examples import LabelledText
 from distill.tasks.classification.reading import TextColumns, TextReader
@@ -121,6 +121,10 @@ class SequenceClassification(LabelledTask):
         """Return the texts, the second of a pair as what the first is asked about, and the label."""
         texts = (example.text_id, example.text) if example.pair is None else (example.text, example.pair)
         return Shown(example.text_id, *texts, () if example.label is None else (example.label,), start_char=0)
+
+    def tally(self, prediction: str, example: LabelledText) -> dict[str, Tally]:
+        """Return whether the label is right."""
+        return {"accuracy": Tally(prediction == example.label)}
 
     def evaluation(self, examples: Sequence[LabelledText], partial: bool = False) -> ClassificationEvaluation:
         """Start an evaluation over the texts."""

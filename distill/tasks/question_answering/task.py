@@ -11,7 +11,8 @@ from torch import Tensor
 from transformers import AutoModelForQuestionAnswering, PreTrainedModel
 
 from distill.metrics.normalize import LANGUAGES
-from distill.tasks.base import MASKED_LOGIT, Score, Shown, Task
+from distill.metrics.squad import question_scores
+from distill.tasks.base import MASKED_LOGIT, Score, Shown, Tally, Task
 from distill.tasks.question_answering.evaluation import QuestionAnsweringEvaluation
 from distill.types import Batch, Example, UserError
 
@@ -100,6 +101,11 @@ class QuestionAnswering(Task):
         logits = torch.zeros(*batch.attention_mask.shape, 2)
         logits[:, 0] = 1.0
         return logits
+
+    def tally(self, prediction: str, example: Example) -> dict[str, Tally]:
+        """Return F1 and exact match of an answer."""
+        scores = question_scores(prediction, [answer.text for answer in example.answers], self.language)
+        return {name: Tally(scores[name] / 100) for name in ("f1", "exact_match")}
 
     def evaluation(self, examples: Sequence[Example], partial: bool = False) -> QuestionAnsweringEvaluation:
         """Start an evaluation over the questions."""

@@ -12,8 +12,8 @@ from torch import Tensor
 from torch.nn.functional import one_hot
 from transformers import AutoModelForTokenClassification, PreTrainedTokenizerBase
 
-from distill.metrics.spans import OUTSIDE, split_tag
-from distill.tasks.base import Score, Shown
+from distill.metrics.spans import OUTSIDE, spans, split_tag
+from distill.tasks.base import Score, Shown, Tally
 from distill.tasks.labelled import IGNORED, LabelledTask
 from distill.tasks.tagging.evaluation import TaggingEvaluation
 from distill.tasks.tagging.examples import SentenceWindow, TaggedSentence
@@ -50,9 +50,9 @@ class TokenClassification(LabelledTask):
         self.kinds = _kinds(self.labels)
         accuracy = Score("accuracy", "accuracy, words")
         self.main_score = accuracy if self.kinds is None else Score("f1", "span F1")
-        spans = (self.main_score, Score("precision", "precision, spans"), Score("recall", "recall, spans"), accuracy)
+        of_spans = (self.main_score, Score("precision", "precision, spans"), Score("recall", "recall, spans"), accuracy)
         whole = Score("exact_match", "whole sentences")
-        self.headline = (accuracy, whole) if self.kinds is None else (*spans, whole)
+        self.headline = (accuracy, whole) if self.kinds is None else (*of_spans, whole)
 
     def read(
         self, files: Sequence[str | Path], require_labels: bool = True
@@ -114,6 +114,16 @@ class TokenClassification(LabelledTask):
         """Return the sentence and its labels."""
         references = () if example.labels is None else (" ".join(example.labels),)
         return Shown(example.sentence_id, example.sentence_id, " ".join(example.words), references)
+
+    def tally(self, prediction: str, example: TaggedSentence) -> dict[str, Tally]:
+        """Return what a sentence adds to the F1 of spans, 2 right / (predicted + reference), and to the accuracy."""
+        found, expected = prediction.split(" "), example.labels or ()
+        right = sum(mine == other for mine, other in zip(found, expected, strict=True))
+        tallies = {"accuracy": Tally(right, len(expected))}
+        if self.kinds is None:
+            return tallies
+        predicted, wanted = set(spans(found)), set(spans(expected))
+        return {"f1": Tally(2 * len(predicted & wanted), len(predicted) + len(wanted)), **tallies}
 
     def evaluation(self, examples: Sequence[TaggedSentence], partial: bool = False) -> TaggingEvaluation:
         """Start an evaluation over the sentences."""
