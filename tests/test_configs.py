@@ -85,8 +85,8 @@ def several_tasks(config: dict, teacher_folder: Path, squad_file: Path, tmp_path
     return [
         f"--model.tasks={json.dumps(tasks)}",
         f"--data.tasks={json.dumps(data)}",
-        "--model.student={num_layers: 2, hidden_size: 8, num_heads: 2, intermediate_size: 16}",
-        "--schedule.stages.intermediate.tasks=[qa]",
+        "--model.student={num_layers: 2, hidden_size: 8, num_heads: 2, intermediate_size: 16, init: random}",
+        f"--schedule.stages.{next(iter(config['schedule']['stages']))}.tasks=[qa]",
         *("--benchmark.lengths=[32]", "--benchmark.rounds=2", "--benchmark.warmup=0", "--throughput.peak_size=16"),
         *("--trainer.accelerator=cpu", "--trainer.enable_progress_bar=false"),
     ]
@@ -99,16 +99,20 @@ def shrink(teacher_folder, backbone_folder, squad_file, text_file, tmp_path):
     def arguments(path: Path) -> list[str]:
         config = yaml.safe_load(path.read_text(encoding="utf-8"))
         model, data = config["model"]["class_path"], config["data"]["class_path"]
-        if data == "distill.LabelledDataModule":
-            name, content = LABELLED[config["model"]["init_args"]["task"]["class_path"]]
-            file = tmp_path / name
-            file.write_text(content, encoding="utf-8")
-            own, files = tiny(teacher_folder, file, tmp_path, model, data), [f"--model.model={teacher_folder}"]
-            return [argument for argument in own if not argument.startswith(("--model.tok", "--model.arch"))] + files
-        if data in ("distill.TextDataModule", "distill.SquadDataModule"):
-            is_text = data == "distill.TextDataModule"
-            folder, file = (backbone_folder, text_file) if is_text else (teacher_folder, squad_file)
-            return [*tiny(folder, file, tmp_path, model, data), *EXTRAS.get(path.stem, [])]
+        settings = config["model"]["init_args"]
+        if data in ("distill.TextDataModule", "distill.SquadDataModule", "distill.LabelledDataModule"):
+            folder, file = teacher_folder, squad_file
+            if data == "distill.TextDataModule":
+                folder, file = backbone_folder, text_file
+            elif data == "distill.LabelledDataModule":
+                name, content = LABELLED[settings["task"]["class_path"]]
+                file = tmp_path / name
+                file.write_text(content, encoding="utf-8")
+            own = tiny(folder, file, tmp_path, model, data)
+            if "model" in settings:
+                own = [argument for argument in own if not argument.startswith(("--model.tok", "--model.arch"))]
+                own.append(f"--model.model={folder}")
+            return [*own, *EXTRAS.get(path.stem, [])]
         if data == "distill.MultiTaskDataModule":
             return several_tasks(config, teacher_folder, squad_file, tmp_path)
         main = tiny(teacher_folder, squad_file, tmp_path, model, place="data.main")

@@ -138,6 +138,14 @@ def _table(results: Mapping[str, PairedComparison]) -> Table:
     return table
 
 
+def compare_runs(
+    task: Task, student: Sequence[str], baseline: Sequence[str], references: Sequence[str] = ()
+) -> dict[str, PairedComparison]:
+    """Return :func:`compare` of files, for the arguments of :func:`compare_files`."""
+    sides = [[_read_predictions(file) for file in files] for files in (student, baseline)]
+    return compare(task, _read_examples(task, references), sides[0], sides[1])
+
+
 def compare_files(
     student: list[str], baseline: list[str], references: list[str] | None = None, task: Task | None = None
 ) -> None:
@@ -151,8 +159,7 @@ def compare_files(
     """
     task = task if task is not None else QuestionAnswering()
     labels = {score.name: score.label for score in task.headline}
-    sides = [[_read_predictions(file) for file in files] for files in (student, baseline)]
-    found = compare(task, _read_examples(task, references or []), sides[0], sides[1])
+    found = compare_runs(task, student, baseline, references or [])
     results = {labels[name]: result for name, result in found.items()}
     console = Console()
     console.print(_table(results))
