@@ -27,6 +27,7 @@ from rich.console import Console
 from rich.table import Table
 
 from distill.cli import main as fit
+from distill.entry import run_function
 from distill.files import new_folder, write_json, write_text
 from distill.models.loading import load_config, load_tokenizer
 from distill.reporting.paired import PairedComparison, compare_runs
@@ -250,6 +251,4 @@ def main(
 
 
 if __name__ == "__main__":
-    from jsonargparse import auto_cli
-
-    auto_cli(main, as_positional=False)
+    run_function(main)

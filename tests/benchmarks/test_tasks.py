@@ -55,4 +55,4 @@ def test_comparison_of_tiny_models_ends_with_its_table(teacher_config, tokenizer
     assert set(result["starts"]) == {"student", "random"}
     assert result["majority"]["ner"] == 0.0
     assert result["parameters"]["one encoder"] < result["parameters"]["three models"] / 2
-    assert "one model of three tasks" in capsys.readouterr().out
+    assert "majority" in capsys.readouterr().out
