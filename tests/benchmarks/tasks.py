@@ -5,9 +5,9 @@
 DATA holds ``qa/train_mix_es.json``, ``qa/xquad_es.json``, ``ner/esp.train``, ``ner/esp.testb`` and
 ``pairs/pawsx_es_dev.tsv``, which is parted: pairs whose first sentence has a CRC-32 that 4 divides are for the test, so
 that pairs with a first sentence in common stay together. Every seed trains a model of each task and one of all of them,
-by ``configs/tasks_es``: from labels, as many steps of a task on both sides, from the same start, the student that
-``configs/distill.yaml`` leaves; and both again from random weights. Nothing is chosen on the test sets, since the last
-weights count. Runs that have ended are not repeated, so a stopped comparison goes on.
+by ``configs/tasks_es``: from labels, as many steps of a task on both sides (in the shared model on average), from the
+same start, the student that ``configs/distill.yaml`` leaves; and both again from random weights. Nothing is chosen on
+the test sets, since the last weights count. Runs that have ended are not repeated, so a stopped comparison goes on.
 """
 
 from __future__ import annotations
