@@ -301,10 +301,11 @@ def released_loss(student, teacher, fit_dense, inputs, labels) -> torch.Tensor:
 
 
 _RUN = """
-import resource, sys
+import sys
 from distill.cli import main
+from tests.benchmarks.peak import peak_memory
 main(sys.argv[1:])
-print("peak", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+print("peak", peak_memory())
 """
 
 

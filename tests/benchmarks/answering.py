@@ -10,7 +10,6 @@ compares them anew. Times are of the processor, so that waiting for other work o
 
 from __future__ import annotations
 
-import resource
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -27,6 +26,7 @@ from distill.models.loading import resolve_source
 from distill.reporting.latency import TimedCalls, relative_time
 from distill.tasks.question_answering.reading import read_examples
 from distill.types import Example
+from tests.benchmarks.peak import peak_memory
 from tests.export.alone import PlainReader, with_transformers
 
 #: What answers, by the name of its format: backend and precision.
@@ -85,10 +85,10 @@ def document_memory(answerer: QuestionAnswerer, question: str, text: str, num_wo
     words = text.split()
     document = " ".join((words * (num_words // len(words) + 1))[:num_words])
     answerer(question, text)
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = peak_memory()
     answerer(question, document)
-    grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
-    return {"num_words": num_words, "num_chars": len(document), "peak_growth_mb": grown / 1024}
+    grown = peak_memory() - before
+    return {"num_words": num_words, "num_chars": len(document), "peak_growth_mb": grown / 2**20}
 
 
 def run(

@@ -10,7 +10,6 @@ puts all of it on a single line. Everything written is removed again.
 from __future__ import annotations
 
 import multiprocessing
-import resource
 import tempfile
 import time
 from itertools import chain, count
@@ -25,6 +24,7 @@ from distill.data.text import TextDataModule
 from distill.entry import run_function
 from distill.files import write_json
 from distill.models.loading import EMBEDDED
+from tests.benchmarks.peak import peak_memory
 
 MEGABYTE = 10**6
 
@@ -45,14 +45,14 @@ def prepare(file: Path, cache_dir: Path, num_batches: int) -> dict[str, Any]:
     """Prepare a file in this process and read some batches; return what it took."""
     data = TextDataModule(tokenizer=EMBEDDED, train_files=[str(file)], cache_dir=str(cache_dir))
     data.check()
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    before = peak_memory() / MEGABYTE
     start, clock = time.perf_counter(), time.process_time()
     data.setup("fit")
     seconds = {"wall": time.perf_counter() - start, "processor": time.process_time() - clock}
     batches = iter(data.train_dataloader())
     for _ in range(num_batches):
         next(batches)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    peak = peak_memory() / MEGABYTE
     return {
         "megabytes": file.stat().st_size / MEGABYTE,
         "before_mb": before,

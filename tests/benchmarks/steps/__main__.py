@@ -9,7 +9,9 @@ from importlib import import_module
 
 import torch
 
-from .workload import Finished, Stopwatch, peak_memory
+from tests.benchmarks.peak import peak_memory
+
+from .workload import Finished, Stopwatch
 
 
 def main(arm: str, warmup: int, steps: int) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import resource
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -95,11 +94,6 @@ def adamw(*modules: nn.Module) -> torch.optim.Optimizer:
 def rows(output: Any) -> Tensor:
     """Return a model's logits as (B, 2, S)."""
     return torch.stack((output.start_logits, output.end_logits), 1)
-
-
-def peak_memory() -> int:
-    """Return the most bytes that this process has held at once."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 class Exposed(nn.Module):
