@@ -30,6 +30,7 @@ from distill.callbacks.stages import StageSchedule
 from distill.cli import CALLBACKS
 from distill.csv_log import CsvRun
 from distill.data.text import TextDataModule
+from distill.entry import run_function
 from distill.files import write_json
 from distill.models.loading import EMBEDDED
 from distill.modules.single import MaskedLanguageModule
@@ -309,6 +310,4 @@ def main(
 
 
 if __name__ == "__main__":
-    from jsonargparse import auto_cli
-
-    auto_cli(main, as_positional=False)
+    run_function(main)
