@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 from transformers import PreTrainedTokenizerBase
 
+from distill.data.columns import Columns
 from distill.files import new_folder
 from distill.text.packing import backend_state
 from distill.types import Batch, Example, Window
@@ -135,21 +136,19 @@ class WindowDataset(Dataset[Batch]):
         #: Windows of a batch on average, where batches hold more or fewer on purpose and weigh accordingly.
         self.mean_windows: float | None = None
         self.with_windows = with_windows
-        self._table = table.with_format("numpy")
+        self._num_windows = len(table)
+        self._columns = Columns(table)
         self._collate = collate
-        column = table.data.column("input_ids")
-        self.lengths: NDArray[np.int64] = np.concatenate(
-            [np.diff(chunk.offsets.to_numpy()) for chunk in column.chunks] or [np.zeros(0, np.int64)]
-        ).astype(np.int64)
+        self.lengths: NDArray[np.int64] = self._columns["input_ids"].lengths
         self.example_indices: NDArray[np.int64] = np.asarray(
             table.data.column("example_index").to_numpy(), dtype=np.int64
         )
 
     def __len__(self) -> int:
-        return len(self._table)
+        return self._num_windows
 
     def __getitem__(self, window_ids: list[int]) -> Batch:
-        batch = self._collate(self._table[window_ids], window_ids, self.examples if self.with_windows else None)
+        batch = self._collate(self._columns.rows(window_ids), window_ids, self.examples if self.with_windows else None)
         if self.mean_windows is not None:
             batch.weight = len(window_ids) / self.mean_windows
         return batch
