@@ -247,13 +247,18 @@ def _device_type(trainer_config: Mapping[str, Any]) -> str:
 
 
 def _environment_error(error: BaseException) -> Exception | None:
-    """Return what says one clear line by itself: a mistake in the Trainer's settings, or trouble with the disk."""
+    """Return what says one clear line by itself: a mistake in the Trainer's settings, trouble with disk or memory."""
     if isinstance(error, MisconfigurationException):
         return error
     if isinstance(error, SafetensorError):
         return UserError(f"weights cannot be written or read: {first_line(error)}")
     if isinstance(error, OSError) and error.errno in _ENVIRONMENT_ERRORS:
         return UserError(f"{error.filename}: {error.strerror}") if error.filename else error
+    if isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error):  # a CPU's
+        return UserError(
+            "out of memory: halve data.batch_size (or data.max_tokens) and double trainer.accumulate_grad_batches, "
+            "which trains alike; in an evaluation lower data.eval_batch_size"
+        )
     return None
 
 
@@ -285,7 +290,7 @@ def main(args: list[str] | None = None) -> None:
     except KeyboardInterrupt:  # while something loads, or in a command that has nothing to save
         sys.stderr.write(f"{command}: stopped by Ctrl-C\n")
         sys.exit(128 + signal.SIGINT)
-    except (UserError, MisconfigurationException, OSError, SafetensorError) as error:
+    except (UserError, MisconfigurationException, OSError, SafetensorError, RuntimeError, MemoryError) as error:
         # What fails while a run is being ended may hide what ended it.
         mistake = user_error(error) or _environment_error(error)
         if mistake is None:

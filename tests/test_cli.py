@@ -294,3 +294,32 @@ def test_pretrain_and_distil_in_general_from_the_command_line(teacher_folder, te
     main(["test", *arguments, f"--ckpt_path={run / 'checkpoints' / 'best.ckpt'}"])
     assert "masked tokens" in capsys.readouterr().out
     assert not (tmp_path / "lightning_logs" / "general" / "version_1" / "predictions.json").exists()
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"),
+        RuntimeError("[enforce fail at alloc_cpu.cpp:127] . DefaultCPUAllocator: can't allocate memory: you tried to"),
+    ],
+)
+def test_full_memory_ends_with_one_line_that_names_the_knobs(error, monkeypatch, capsys):
+    def fail(args):
+        raise error
+
+    monkeypatch.setattr("distill.cli.DistillCLI", fail)
+    with pytest.raises(SystemExit) as stop:
+        main(["fit"])
+    assert stop.value.code == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: out of memory: halve data.batch_size (or data.max_tokens)")
+    assert "double trainer.accumulate_grad_batches" in line
+
+
+def test_other_errors_of_torch_keep_their_traceback(monkeypatch):
+    def fail(args):
+        raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
+
+    monkeypatch.setattr("distill.cli.DistillCLI", fail)
+    with pytest.raises(RuntimeError, match="mat1 and mat2"):
+        main(["fit"])
