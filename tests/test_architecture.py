@@ -2,9 +2,13 @@
 
 import ast
 import subprocess
+import tomllib
+from itertools import chain
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "distill"
@@ -67,5 +71,16 @@ def test_top_level_holds_nothing_but_what_it_should():
     top = {path.split("/")[0] for path in tracked}
     assert {name for name in top if not name.startswith(".")} == {
         *("pyproject.toml", "README.md", "train.py", "distill", "configs", "tests", "lightning_logs"),
-        "LICENSE",
+        *("LICENSE", "requirements.lock"),
     }
+
+
+def test_lock_file_pins_every_requirement_within_its_range():
+    lines = [line for line in (ROOT / "requirements.lock").read_text(encoding="utf-8").splitlines() if line[0] != "#"]
+    locked = dict(line.split("==") for line in lines)
+    assert list(locked) == sorted(locked)
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    needed = [*project["dependencies"], *chain.from_iterable(project["optional-dependencies"].values())]
+    for requirement in map(Requirement, needed):
+        if requirement.name != project["name"]:
+            assert locked[canonicalize_name(requirement.name)] in requirement.specifier, requirement
