@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import signal
+from contextlib import nullcontext
 from dataclasses import replace
 
 import lightning as L
@@ -37,11 +38,20 @@ class Standing(torch.optim.SGD):
         return closure() if closure is not None else None
 
 
-class Losses(L.Callback):
-    """Notes the windows and the loss of every batch."""
+class KilledError(Exception):
+    pass
 
-    def __init__(self) -> None:
+
+class Losses(L.Callback):
+    """Notes the windows and the loss of every batch; ends the run within the step that follows ``kill_at`` steps."""
+
+    def __init__(self, kill_at: int | None = None) -> None:
         self.seen: list[tuple[list[int], float]] = []
+        self.kill_at = kill_at
+
+    def on_before_optimizer_step(self, trainer, pl_module, optimizer) -> None:
+        if trainer.global_step == self.kill_at:
+            raise KilledError
 
     def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx) -> None:
         self.seen.append((batch.window_ids.tolist(), float(outputs["loss"])))
@@ -68,9 +78,9 @@ def make_module(teacher_folder, cache, **settings) -> DistillationModule:
 
 
 def losses_of(
-    module, data, folder, stages=LOGITS, ckpt_path=None, more=(), **settings
+    module, data, folder, stages=LOGITS, ckpt_path=None, kill_at=None, more=(), **settings
 ) -> list[tuple[list[int], float]]:
-    losses = Losses()
+    losses = Losses(kill_at)
     trainer = Trainer(
         default_root_dir=folder,
         accelerator="cpu",
@@ -79,10 +89,11 @@ def losses_of(
         enable_model_summary=False,
         num_sanity_val_steps=0,
         use_distributed_sampler=False,
-        callbacks=[StageSchedule(stages), LastCheckpoint(), losses, *more],
+        callbacks=[StageSchedule(stages), LastCheckpoint(every_n_steps=1), losses, *more],
         **{"max_epochs": -1, **settings},
     )
-    trainer.fit(module, data, ckpt_path=ckpt_path)
+    with pytest.raises(KilledError) if kill_at is not None else nullcontext():
+        trainer.fit(module, data, ckpt_path=ckpt_path)
     return losses.seen
 
 
@@ -96,24 +107,28 @@ def forbid(module, monkeypatch) -> None:
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 1e-6), ("float16", 1e-3)])
+@pytest.mark.parametrize("kill_at", [12, 15], ids=["between epochs", "within an epoch"])
 def test_losses_equal_those_without_stores_for_two_shuffled_epochs_and_across_a_resume(
-    teacher_folder, data, tmp_path, dtype, tolerance, monkeypatch
+    teacher_folder, data, tmp_path, dtype, tolerance, kill_at, monkeypatch
 ):
-    run = losses_of(make_module(teacher_folder, None), data, tmp_path / "run")
+    """The second stage, of a student that stands still; the first one runs the teacher on either side."""
+    stages = {"hidden": Stage({"hidden": 1.0}, epochs=1), **LOGITS}
+    run = losses_of(make_module(teacher_folder, None), data, tmp_path / "run", stages)
     assert not stores(tmp_path)
     cache = TeacherCache(dtype=dtype)
-    stored = losses_of(make_module(teacher_folder, cache), data, tmp_path / "stored")
+    stored = losses_of(make_module(teacher_folder, cache), data, tmp_path / "stored", stages)
     assert len(stores(tmp_path)) == 1
-    half = len(run) // 2
-    assert [ids for ids, _ in run[:half]] != [ids for ids, _ in run[half:]]  # shuffled anew
-    losses_of(make_module(teacher_folder, cache), data, tmp_path / "parts", max_epochs=1)
+    epoch = len(run) // 3
+    assert [ids for ids, _ in run[epoch : 2 * epoch]] != [ids for ids, _ in run[2 * epoch :]]  # shuffled anew
+    first = losses_of(make_module(teacher_folder, cache), data, tmp_path / "parts", stages, kill_at=kill_at)
+    assert len(first) == kill_at > epoch
     second = make_module(teacher_folder, cache)
     forbid(second, monkeypatch)
-    resumed = losses_of(second, data, tmp_path / "parts", ckpt_path=tmp_path / "parts" / "checkpoints" / "last.ckpt")
-    assert len(resumed) == half
-    for expected, got in zip([*run, *run[half:]], [*stored, *resumed], strict=True):
+    last = tmp_path / "parts" / "checkpoints" / "last.ckpt"
+    resumed = losses_of(second, data, tmp_path / "parts", stages, ckpt_path=last)
+    for expected, got in zip([*run, *run], [*stored, *first, *resumed], strict=True):
         assert got[0] == expected[0]
-        assert got[1] == pytest.approx(expected[1], abs=tolerance, rel=tolerance)
+        assert got[1] == pytest.approx(expected[1], abs=tolerance, rel=0)
 
 
 def test_stage_after_another_one_reads_what_an_earlier_run_stored(teacher_folder, data, tmp_path, monkeypatch):
