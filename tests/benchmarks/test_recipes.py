@@ -1,0 +1,269 @@
+"""The comparison changes what it must and no more, keeps what was finished, and counts what it says."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+import yaml
+from lightning.pytorch import Trainer
+
+from distill.cli import main
+from distill.types import Answer, Example, ModelShape, UserError
+from tests.benchmarks.recipes import comparison as comparison_module
+from tests.benchmarks.recipes.arms import ARMS, CONFIGS, Models, Sizes, command_line
+from tests.benchmarks.recipes.clock import TrainingClock
+from tests.benchmarks.recipes.comparison import Comparison, Outcome, Question
+from tests.benchmarks.recipes.embedded import embedded_parts
+from tests.benchmarks.recipes.publishing import keep_runs
+from tests.benchmarks.recipes.runs import Result, in_process, read_result
+from tests.benchmarks.recipes.table import markdown, rows, summarise
+from tests.conftest import squad_document
+
+MODELS = Models(ModelShape(2, 16, 2), ModelShape(4, 16, 2), Sizes(2, 16, 2, 32), "layers")
+
+#: What an arm may set, besides the lengths and rates of stages and the student.
+FITTED = {"model.layer_map", "model.losses.relations.init_args.num_relation_heads"}
+FITTED |= {f"model.losses.relations.init_args.{role}_layer" for role in ("student", "teacher")}
+
+
+def parsed(arm: str, teacher_folder, capsys) -> dict:
+    settings = {"model.teacher": str(teacher_folder), **ARMS[arm].overrides(MODELS, 13, 1e-3)}
+    with pytest.raises(SystemExit) as stopped:
+        main(["fit", f"--config={CONFIGS / ARMS[arm].recipe}.yaml", *command_line(settings), "--print_config"])
+    assert stopped.value.code == 0
+    return yaml.safe_load(capsys.readouterr().out)
+
+
+@pytest.mark.parametrize("arm", ARMS)
+def test_arm_parses_and_differs_from_its_recipe_where_it_must_alone(arm, teacher_folder, capsys):
+    config = parsed(arm, teacher_folder, capsys)
+    stages = {name: stage for name, stage in config["schedule"]["stages"].items() if stage is not None}
+    assert sum(stage["steps"] for stage in stages.values()) == 13
+    assert {stage["learning_rate"] for stage in stages.values()} == {1e-3}
+    recipe = yaml.safe_load((CONFIGS / f"{ARMS[arm].recipe}.yaml").read_text(encoding="utf-8"))
+    for name, loss in recipe["model"]["init_args"]["losses"].items():
+        found = config["model"]["init_args"]["losses"][name]
+        fitted = {setting.split(".")[-1] for setting in FITTED}
+        for option, value in loss.get("init_args", {}).items():
+            assert option in fitted or found["init_args"][option] == value
+    if arm not in ("labels", "logits"):
+        original = recipe["schedule"]["stages"]
+        assert {name: stage["weights"] for name, stage in stages.items()} == {
+            name: stage["weights"] for name, stage in original.items()
+        }
+    changed = set(ARMS[arm].overrides(MODELS, 13, 1e-3))
+    assert not {name for name in changed - FITTED if not name.startswith(("schedule.stages.", "model.student."))}
+
+
+def test_arms_are_the_seven_that_were_asked_for(teacher_folder, capsys):
+    configs = {arm: parsed(arm, teacher_folder, capsys) for arm in ARMS}
+    inits = {arm: config["model"]["init_args"]["student"]["init"] for arm, config in configs.items()}
+    assert {arm for arm, init in inits.items() if init == "layers"} == {"paper_start", "best"}
+    weights = {
+        arm: [stage["weights"] for stage in config["schedule"]["stages"].values() if stage is not None]
+        for arm, config in configs.items()
+    }
+    assert weights["labels"] == [{"labels": 1.0}]
+    assert weights["logits"] == [{"logits": 1.0}]
+    assert configs["logits"]["schedule"]["stages"]["logits"]["temperature"] == 1.0
+    paper, start = (configs[arm]["model"]["init_args"] for arm in ("paper", "paper_start"))
+    assert paper["layer_map"] == {"attention": [1, 3], "hidden": [0, 2, 4]}
+    assert {name for name in paper if paper[name] != start[name]} == {"student"}
+    assert len(ARMS) == 7
+
+
+def test_steps_are_shared_as_the_recipes_epochs_are():
+    assert ARMS["tinybert"].stage_lengths(130) == {"intermediate": 100, "prediction": 30}
+    assert ARMS["paper"].stage_lengths(7) == {"distillation": 7}
+    with pytest.raises(UserError, match="1 steps are too few for the 2 stages of tinybert"):
+        ARMS["tinybert"].stage_lengths(1)
+
+
+def test_layer_map_of_another_ratio_than_the_papers():
+    assert ARMS["paper"].fit(replace(MODELS, teacher=ModelShape(6, 16, 2)))["model.layer_map"] == {
+        "attention": [2, 5],
+        "hidden": [0, 3, 6],
+    }
+    with pytest.raises(UserError, match="a multiple of 2 layers, but the teacher has 5"):
+        ARMS["paper"].fit(replace(MODELS, teacher=ModelShape(5, 16, 2)))
+
+
+@pytest.mark.parametrize(
+    ("sizes", "num_layers", "start"),
+    [(Sizes(), 2, "layers"), (Sizes(3), 3, "layers"), (Sizes(hidden_size=8, intermediate_size=16), 2, "inherited")],
+)
+def test_student_is_half_the_teacher_and_starts_from_it_as_its_widths_allow(sizes, num_layers, start, teacher_config):
+    models = Models.of(sizes, teacher_config)
+    assert (models.student.num_layers, models.own_start) == (num_layers, start)
+    assert None not in vars(models.sizes).values()
+
+
+class FakeTraining:
+    """Trains in no time: ``pace`` seconds a step by arm, a score by rate."""
+
+    def __init__(self, pace: dict[str, float]) -> None:
+        self.pace, self.calls = pace, []
+
+    def __call__(self, folder, recipe, settings, arm, seed, learning_rate) -> Result:
+        num_steps = sum(value for name, value in settings.items() if name.endswith(".steps"))
+        self.calls.append((folder.parts[-5], arm, learning_rate, num_steps, seed))
+        seconds = 5.0 + num_steps * self.pace.get(arm, 1.0)
+        return Result(arm, seed, learning_rate, num_steps, seconds, {"f1": -abs(learning_rate - 1e-3)}, {}, {})
+
+
+@pytest.fixture
+def question(teacher_folder, squad_file) -> Question:
+    files = [str(squad_file)]
+    return Question(str(teacher_folder), files, files, files, num_steps=100, learning_rates=[5e-4, 1e-3], seeds=[1, 2])
+
+
+@pytest.fixture
+def compared(question, tmp_path, monkeypatch):
+    def run(fake: FakeTraining, **changes) -> Outcome:
+        monkeypatch.setattr(comparison_module, "train", fake)
+        monkeypatch.setattr(Comparison, "teacher_answers", lambda _: {})
+        return Comparison(replace(question, **changes), tmp_path / "out").run()
+
+    return run
+
+
+def test_every_arm_has_its_best_rate_and_every_seed(compared):
+    fake = FakeTraining({})
+    outcome = compared(fake, equal_time=False)
+    assert {arm: [(run.learning_rate, run.seed) for run in runs] for arm, runs in outcome.steps.items()} == {
+        arm: [(1e-3, 1), (1e-3, 2)] for arm in ARMS
+    }
+    assert {run.num_steps for runs in outcome.steps.values() for run in runs} == {100}
+    assert outcome.tried["paper"] == {5e-4: -5e-4, 1e-3: 0.0}
+    assert len(fake.calls) == len(set(fake.calls)) == 7 * 3
+    assert not outcome.time
+
+
+def test_equal_time_is_what_best_takes_and_steps_are_corrected_until_it_is_met(compared):
+    fake = FakeTraining({"best": 1.0, "labels": 0.25, "paper": 4.0})
+    outcome = compared(fake)
+    budget = 105.0
+    for arm, runs in outcome.time.items():
+        assert len({run.num_steps for run in runs}) == 1
+        assert [run.seed for run in runs] == [1, 2]
+        assert runs[0].seconds == pytest.approx(budget, rel=comparison_module.TOLERANCE), arm
+    assert outcome.time["best"] == outcome.steps["best"]
+    assert outcome.time["labels"][0].num_steps > 350
+    assert outcome.time["paper"][0].num_steps < 28
+    assert not [call for call in fake.calls if call[:2] == ("time", "best")]
+
+
+def test_another_comparison_in_the_same_folder_is_refused(question, tmp_path):
+    Comparison(question, tmp_path)
+    Comparison(question, tmp_path)
+    with pytest.raises(UserError, match="another comparison was begun"):
+        Comparison(replace(question, num_steps=200), tmp_path)
+
+
+def test_unknown_arms_are_refused(question):
+    with pytest.raises(UserError, match="choose best and any of labels, logits"):
+        replace(question, arms=["best", "worst"])
+
+
+def test_leads_and_retention_by_hand():
+    examples = [Example(f"q{i}", "¿?", f"contexto {i} rojo azul", (Answer("rojo azul", 11),)) for i in range(4)]
+
+    def result(arm: str, answers: list[str], seconds: float) -> Result:
+        predictions = {example.question_id: answer for example, answer in zip(examples, answers, strict=True)}
+        return Result(arm, 1, 1e-3, 10, seconds, {}, {}, predictions)
+
+    right, half = "rojo azul", "rojo"
+    results = {
+        "labels": [result("labels", ["", "", "", right], 1.0), result("labels", [half] * 4, 3.0)],
+        "best": [result("best", [right] * 4, 2.0), result("best", [right] * 3 + [""], 2.0)],
+    }
+    labels, best = rows(results, 80.0, examples)
+    assert labels.f1 == pytest.approx([25.0, 200 / 3])
+    assert best.f1 == pytest.approx([100.0, 75.0])
+    assert labels.exact_match == [25.0, 0.0]
+    assert labels.lead == pytest.approx(87.5 - (25 + 200 / 3) / 2)
+    assert labels.interval.low <= labels.lead <= labels.interval.high
+    assert labels.seconds == 2.0
+    assert best.retention == pytest.approx(87.5 / 80)
+    assert best.lead is None
+    teacher = {example.question_id: right for example in examples}
+    summary = summarise(Outcome(teacher, results, {}, {"labels": {1e-3: 50.0}}), examples)
+    table = markdown(summary)
+    assert "Teacher: F1 100.00, EM 100.00 on 4 questions." in table
+    assert "| best.yaml | 0.001 | 10 | 2 | **87.5** (100.0, 75.0) | 87.5 | 87.5 % |  |  |" in table
+    assert "equal time" not in table
+
+
+def test_embedded_questions_are_in_one_part_each(tmp_path):
+    parts = embedded_parts(tmp_path)
+    documents = [json.loads(file.read_text(encoding="utf-8"))["data"] for file in parts]
+    contexts = [{paragraph["context"] for article in data for paragraph in article["paragraphs"]} for data in documents]
+    assert [len(part) for part in contexts] == [4000 - 8 * 8, 8 * 8, 260]
+    assert not contexts[0] & contexts[1]
+    assert not (contexts[0] | contexts[1]) & contexts[2]
+
+
+def test_clock_counts_training_and_leaves_validation_out(monkeypatch):
+    now = 0.0
+    monkeypatch.setattr("time.process_time", lambda: now)
+    clock = TrainingClock()
+    trainer = Trainer(logger=False, enable_checkpointing=False, accelerator="cpu")
+    clock.setup(trainer, None, "fit")
+    now = 3.0  # the start and the first step
+    clock.on_train_batch_end(trainer)
+    now = 10.0
+    clock.on_validation_end(trainer, None)
+    now = 12.0
+    clock.on_train_batch_end(trainer)
+    resumed = TrainingClock()
+    resumed.load_state_dict(clock.state_dict())
+    resumed.setup(trainer, None, "fit")
+    now = 13.0
+    resumed.on_train_batch_end(trainer)
+    assert (clock.seconds, resumed.seconds) == (5.0, 6.0)
+
+
+def test_command_that_fails_says_why(tmp_path):
+    with pytest.raises(UserError, match=r"log\.txt: .*nowhere"):
+        in_process([["fit", "--config=nowhere.yaml"]], tmp_path / "log.txt")
+
+
+@pytest.mark.slow
+def test_comparison_that_is_killed_goes_on_where_it_was(teacher_folder, tmp_path, monkeypatch):
+    """Two arms for real; the second call finds the first one's run and trains the other."""
+    file = tmp_path / "questions.json"
+    file.write_text(json.dumps(squad_document()), encoding="utf-8")
+    files = [str(file)]
+    question = Question(
+        str(teacher_folder), files, files, files, num_steps=6, learning_rates=[1e-3], seeds=[1], batch_size=4,
+        max_length=64, doc_stride=8, arms=["labels", "best"], equal_time=False,
+    )  # fmt: skip
+    real, calls = comparison_module.train, []
+
+    def killed(folder, *args):
+        if calls:
+            raise KeyboardInterrupt
+        calls.append(folder)
+        return real(folder, *args)
+
+    monkeypatch.setattr(comparison_module, "train", killed)
+    with pytest.raises(KeyboardInterrupt):
+        Comparison(question, tmp_path / "out").run()
+    finished = read_result(calls[0])
+    assert finished.num_steps == 6
+    assert finished.seconds > 0
+    monkeypatch.setattr(comparison_module, "train", real)
+    comparison = Comparison(question, tmp_path / "out")
+    outcome = comparison.run()
+    assert outcome.steps["labels"] == [finished]
+    assert outcome.steps["best"][0].predictions.keys() == {example.question_id for example in comparison.examples}
+    assert not list((tmp_path / "out").rglob("*.ckpt"))
+    for place in keep_runs(tmp_path / "out", tmp_path / "published"):
+        assert sorted(file.name for file in place.iterdir()) == ["config.yaml", "report.json"]
+        assert (
+            yaml.safe_load((place / "config.yaml").read_text(encoding="utf-8"))["data"]["init_args"]["cache_dir"]
+            == "./cache"
+        )
+    assert "At equal steps" in markdown(summarise(outcome, comparison.examples))
