@@ -239,6 +239,22 @@ def test_sizes_are_the_published_ones(capsys, monkeypatch):
     assert round(num_parameters(build_empty(student)) / 1e6, 2) == 51.21
 
 
+def test_best_is_half_of_its_teacher_and_ends_on_what_the_cache_holds(capsys, monkeypatch):
+    config = parsed("best", capsys, monkeypatch)
+    teacher = RobertaConfig(**LARGE)
+    student = Student(**setting(config, "model.student")).config(teacher)
+    changed = {name for name, value in student.to_dict().items() if value != teacher.to_dict()[name]}
+    assert changed - {"architectures"} == {"num_hidden_layers"}
+    assert 2 * student.num_hidden_layers == teacher.num_hidden_layers
+    assert setting(config, "model.student.init") == "layers"
+    assert setting(config, "model.teacher_cache") is not None
+    last = list(config["schedule"]["stages"].values())[-1]
+    assert set(last["weights"]) == {"logits", "labels"}
+    assert setting(config, "model.losses.logits.mask_padding")  # the cache holds real tokens alone
+    opening = (RECIPES / "best.yaml").read_text(encoding="utf-8").split("\n\n")[0]
+    assert all(word in opening for word in ("# Purpose:  ours", "# Command: ", "# Source: ", "# Expected: "))
+
+
 _RUN = """
 import sys
 from distill.cli import main

@@ -89,11 +89,7 @@ class Arm:
     def stage_lengths(self, num_steps: int) -> dict[str, int]:
         """Return the steps of each stage, in the proportions of the recipe's epochs, ``num_steps`` together."""
         recipe = yaml.safe_load((CONFIGS / f"{self.recipe}.yaml").read_text(encoding="utf-8"))
-        epochs = {
-            name: stage["epochs"]
-            for name, stage in recipe["schedule"]["stages"].items()
-            if f"schedule.stages.{name}" not in self.settings
-        }
+        epochs = {name: stage["epochs"] for name, stage in recipe["schedule"]["stages"].items()}
         if num_steps < len(epochs):
             raise UserError(f"{num_steps} steps are too few for the {len(epochs)} stages of {self.recipe}")
         ends = [round(num_steps * done / sum(epochs.values())) for done in accumulate(epochs.values())]
@@ -138,18 +134,14 @@ def _last_layers(models: Models) -> Settings:
     }
 
 
-def _answers_only(**stage: Any) -> Settings:
-    """Return the change that leaves one stage on answers."""
-    return {
-        "schedule.stages.intermediate": None,
-        **{f"schedule.stages.logits.{name}": value for name, value in stage.items()},
-    }
-
-
 #: The arms by name, in the table's order. ALBETO's: Cañete et al. (2024), logits alone at temperature 1.
 ARMS = {
-    "labels": Arm("labels only", "best", settings=_answers_only(weights={"labels": 1.0})),
-    "logits": Arm("logits only (ALBETO)", "best", settings=_answers_only(weights={"logits": 1.0}, temperature=1.0)),
+    "labels": Arm("labels only", "best", settings={"schedule.stages.logits.weights": {"labels": 1.0}}),
+    "logits": Arm(
+        "logits only (ALBETO)",
+        "best",
+        settings={"schedule.stages.logits.weights": {"logits": 1.0}, "schedule.stages.logits.temperature": 1.0},
+    ),
     "paper": Arm("SpanishTinyRoBERTa", "spanish_tinyroberta", fit=_every_fourth),
     "paper_start": Arm("its losses, our start", "spanish_tinyroberta", True, fit=_every_fourth),
     "tinybert": Arm("TinyBERT", "tinybert"),
