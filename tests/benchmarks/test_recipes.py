@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import pytest
 import yaml
 from lightning.pytorch import Trainer
 
 from distill.cli import main
+from distill.files import write_json
 from distill.types import Answer, Example, ModelShape, UserError
 from tests.benchmarks.recipes import comparison as comparison_module
 from tests.benchmarks.recipes.arms import ARMS, CONFIGS, Models, Sizes, command_line
@@ -153,6 +154,19 @@ def test_equal_time_is_what_best_takes_and_steps_are_corrected_until_it_is_met(c
     assert outcome.time["labels"][0].num_steps > 350
     assert outcome.time["paper"][0].num_steps < 28
     assert not [call for call in fake.calls if call[:2] == ("time", "best")]
+
+
+def test_early_look_shows_what_is_finished_over_the_seeds_that_best_has_too(question, tmp_path, monkeypatch):
+    monkeypatch.setattr(Comparison, "teacher_answers", lambda _: {})
+    for arm, rate, seed in (("paper", 1e-3, 1), ("paper", 1e-3, 2), ("paper", 5e-4, 1), ("best", 1e-3, 2)):
+        folder = tmp_path / "steps" / arm / f"rate-{rate:g}" / "steps-100" / f"seed-{seed}"
+        write_json(folder / "result.json", asdict(Result(arm, seed, rate, 100, 1.0, {}, {}, {"q": "rojo"})))
+    outcome = Comparison(question, tmp_path).finished()
+    assert {arm: [run.seed for run in runs] for arm, runs in outcome.steps.items()} == {"paper": [1, 2], "best": [2]}
+    assert outcome.steps["paper"][0].learning_rate == 1e-3
+    paper, best = rows(outcome.steps, 100.0, [Example("q", "¿?", "rojo", (Answer("rojo", 0),))])
+    assert paper.f1 == best.f1 == [100.0]
+    assert not outcome.time
 
 
 def test_another_comparison_in_the_same_folder_is_refused(question, tmp_path):

@@ -32,6 +32,7 @@ def recipes(
     arms: tuple[str, ...] = tuple(ARMS),
     equal_time: bool = True,
     publish: str | None = None,
+    finished_only: bool = False,
 ) -> None:
     """Compare the recipes on one teacher; print the tables and write them as ``results.json`` and ``results.md``.
 
@@ -53,6 +54,7 @@ def recipes(
         arms: Which arms.
         equal_time: Whether to compare at equal time too: as long as best.yaml took at equal steps.
         publish: Folder that gets the tables, and every run's configuration and report.
+        finished_only: Whether to train nothing and to show what has been finished.
     """
     folder = Path(output)
     given = (train_files, validation_files, test_files)
@@ -64,7 +66,8 @@ def recipes(
         list(arms), equal_time,
     )  # fmt: skip
     comparison = Comparison(question, folder)
-    summary = summarise(comparison.run(), comparison.examples)
+    outcome = comparison.finished() if finished_only else comparison.run()
+    summary = summarise(outcome, comparison.examples)
     for target in (folder, *([Path(publish)] if publish else [])):
         write_json(target / "results.json", summary)
         write_text(target / "results.md", markdown(summary))

@@ -16,7 +16,7 @@ from distill.tasks.question_answering.reading import read_examples
 from distill.types import Example, UserError
 
 from .arms import ARMS, Models, Sizes, command_line
-from .runs import Result, in_process, logger, train
+from .runs import Result, in_process, logger, read_result, train
 
 #: How far a run at equal time may be off before it is repeated with other steps, and how often that is tried.
 TOLERANCE, MAX_TRIALS = 0.1, 3
@@ -136,6 +136,18 @@ class Comparison:
             budget = sum(result.seconds for result in steps[MEASURE]) / len(question.seeds)
             time = {arm: self._at_equal_time(arm, results, budget) for arm, results in steps.items()}
         return Outcome(teacher, steps, time, tried)
+
+    def finished(self) -> Outcome:
+        """Return what has been finished so far, for an early look: of each arm the rate and steps with most seeds."""
+        found: dict[str, dict[str, list[Result]]] = {"steps": {}, "time": {}}
+        for budget, arms in found.items():
+            for arm in self.question.arms:
+                runs = [path.parent for path in (self.folder / budget / arm).glob("*/*/*/result.json")]
+                groups = [[run for run in runs if run.parent == group] for group in {run.parent for run in runs}]
+                if groups:
+                    results = [read_result(run) for run in max(groups, key=len)]
+                    arms[arm] = sorted((result for result in results if result), key=lambda result: result.seed)
+        return Outcome(self.teacher_answers(), found["steps"], found["time"], {})
 
     def teacher_answers(self) -> dict[str, str]:
         """Return the teacher's answers to the test questions."""

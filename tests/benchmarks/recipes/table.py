@@ -52,15 +52,18 @@ def rows(results: Mapping[str, Sequence[Result]], teacher: float, examples: Sequ
     """Return one row an arm.
 
     Args:
-        results: Arm to one result a seed, in the same order of seeds.
+        results: Arm to one result a seed; an arm is compared over the seeds that ``best.yaml`` has too.
         teacher: The teacher's F1.
         examples: The test questions.
     """
     normalize = partial(normalize_mlqa, language="es")
-    best = [result.predictions for result in results[MEASURE]]
+    best_of = {result.seed: result.predictions for result in results.get(MEASURE, ())}
     table = []
-    for arm, runs in results.items():
-        own = [result.predictions for result in runs]
+    for arm, finished in results.items():
+        runs = [result for result in finished if result.seed in best_of]
+        if not runs:
+            continue
+        own, best = [result.predictions for result in runs], [best_of[result.seed] for result in runs]
         scores = {
             name: compare(examples, best, own, partial(score, normalize=normalize))
             for name, score in (("f1", f1), ("exact_match", exact_match))
