@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import partial
 from typing import Any
 
 from distill.metrics.bootstrap import Interval
-from distill.metrics.normalize import normalize_mlqa
-from distill.metrics.squad import exact_match, f1
 from distill.reporting.paired import compare
+from distill.tasks.question_answering.task import QuestionAnswering
 from distill.types import Example
 
 from .arms import ARMS
@@ -56,7 +54,7 @@ def rows(results: Mapping[str, Sequence[Result]], teacher: float, examples: Sequ
         teacher: The teacher's F1.
         examples: The test questions.
     """
-    normalize = partial(normalize_mlqa, language="es")
+    task = QuestionAnswering()
     best_of = {result.seed: result.predictions for result in results.get(MEASURE, ())}
     table = []
     for arm, finished in results.items():
@@ -64,10 +62,7 @@ def rows(results: Mapping[str, Sequence[Result]], teacher: float, examples: Sequ
         if not runs:
             continue
         own, best = [result.predictions for result in runs], [best_of[result.seed] for result in runs]
-        scores = {
-            name: compare(examples, best, own, partial(score, normalize=normalize))
-            for name, score in (("f1", f1), ("exact_match", exact_match))
-        }
+        scores = compare(task, examples, best, own)
         values = {name: found.baseline for name, found in scores.items()}
         is_best = arm == MEASURE
         table.append(
@@ -88,11 +83,8 @@ def rows(results: Mapping[str, Sequence[Result]], teacher: float, examples: Sequ
 
 def teacher_scores(answers: Mapping[str, str], examples: Sequence[Example]) -> dict[str, float]:
     """Return the teacher's F1 and EM on the test questions, in percent."""
-    normalize = partial(normalize_mlqa, language="es")
-    return {
-        name: compare(examples, [answers], [answers], partial(score, normalize=normalize)).student[0]
-        for name, score in (("f1", f1), ("exact_match", exact_match))
-    }
+    scores = compare(QuestionAnswering(), examples, [answers], [answers])
+    return {name: scores[name].student[0] for name in ("f1", "exact_match")}
 
 
 def summarise(outcome: Outcome, examples: Sequence[Example]) -> dict[str, Any]:
