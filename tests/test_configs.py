@@ -56,6 +56,7 @@ EXTRAS = {
         "--model.student.hidden_size=16",
         "--model.student.intermediate_size=32",
     ],
+    "best": ["--model.student.hidden_size=16", "--model.student.intermediate_size=32"],
     "minilm": [
         f"--model.losses.relations.init_args.{setting}"
         for setting in ("num_relation_heads=4", "student_layer=1", "teacher_layer=2")

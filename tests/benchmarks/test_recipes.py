@@ -184,14 +184,14 @@ def test_unknown_arms_are_refused(question):
 def test_leads_and_retention_by_hand():
     examples = [Example(f"q{i}", "¿?", f"contexto {i} rojo azul", (Answer("rojo azul", 11),)) for i in range(4)]
 
-    def result(arm: str, answers: list[str], seconds: float) -> Result:
+    def result(arm: str, seed: int, answers: list[str], seconds: float) -> Result:
         predictions = {example.question_id: answer for example, answer in zip(examples, answers, strict=True)}
-        return Result(arm, 1, 1e-3, 10, seconds, {}, {}, predictions)
+        return Result(arm, seed, 1e-3, 10, seconds, {}, {}, predictions)
 
     right, half = "rojo azul", "rojo"
     results = {
-        "labels": [result("labels", ["", "", "", right], 1.0), result("labels", [half] * 4, 3.0)],
-        "best": [result("best", [right] * 4, 2.0), result("best", [right] * 3 + [""], 2.0)],
+        "labels": [result("labels", 1, ["", "", "", right], 1.0), result("labels", 2, [half] * 4, 3.0)],
+        "best": [result("best", 1, [right] * 4, 2.0), result("best", 2, [right] * 3 + [""], 2.0)],
     }
     labels, best = rows(results, 80.0, examples)
     assert labels.f1 == pytest.approx([25.0, 200 / 3])
