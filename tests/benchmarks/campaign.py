@@ -27,10 +27,14 @@ from distill.metrics.normalize import normalize_mlqa
 from distill.metrics.squad import exact_match, f1
 from distill.reporting.paired import compare
 from distill.reporting.status import read_status
+from distill.tasks.question_answering.task import QuestionAnswering
 from distill.types import Example
 
 ROOT = Path(__file__).parents[2]
 SCORES = {"F1": f1, "EM": exact_match}
+
+#: How a comparison of predictions names them.
+PAIRED = {"F1": "f1", "EM": "exact_match"}
 
 #: Runs a command of train.py in a folder.
 RunCommand = Callable[[list[str], Path], None]
@@ -161,10 +165,9 @@ def summarise(
         "arms": {name: {label: asdict(score) for label, score in by.items()} for name, by in scores.items()},
         "differences": {
             f"{one} - {other}": {
-                label: asdict(
-                    compare(examples, predictions[one], predictions[other], partial(function, normalize=normalize))
-                )
-                for label, function in SCORES.items()
+                label: asdict(found[name])
+                for found in [compare(QuestionAnswering(), examples, predictions[one], predictions[other])]
+                for label, name in PAIRED.items()
             }
             for one, other in pairs
             if len(predictions.get(one, ())) == len(predictions.get(other, ())) > 0
