@@ -104,6 +104,7 @@ def test_test_of_a_checkpoint_equals_the_runs_own_validation(short, tmp_path):
         assert float(tested[f"test/{score}"]) == pytest.approx(best["scores"][score], abs=1e-4)
 
 
+@pytest.mark.slow
 def test_inherited_student_with_a_trimmed_vocabulary_runs_end_to_end(short, tmp_path):
     few = tmp_path / "few.json"
     few.write_text(json.dumps(squad_document(1)), encoding="utf-8")
@@ -261,6 +262,7 @@ def test_help_runs_in_a_process_of_its_own():
         assert option in done.stdout
 
 
+@pytest.mark.slow
 def test_pretrain_and_distil_in_general_from_the_command_line(teacher_folder, text_file, tmp_path, monkeypatch, capsys):
     """The result of the first run is the second one's teacher; both are scored by perplexity, the lower the better."""
     monkeypatch.chdir(tmp_path)

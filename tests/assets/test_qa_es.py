@@ -121,6 +121,7 @@ def test_dev_is_regenerated_byte_for_byte() -> None:
     assert serialize(generate("dev")) == files(baselines.__package__).joinpath("dev.json").read_bytes()
 
 
+@pytest.mark.slow
 def test_train_is_regenerated_byte_for_byte() -> None:
     assert serialize(generate("train")) == files(baselines.__package__).joinpath("train.json").read_bytes()
 

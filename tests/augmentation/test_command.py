@@ -70,6 +70,7 @@ def test_mistakes_end_with_one_line(
     assert not target.exists()
 
 
+@pytest.mark.slow
 def test_layers_are_learnt_from_the_copies_and_logits_from_the_original(
     augmented, teacher_folder, squad_file, tmp_path, monkeypatch
 ):

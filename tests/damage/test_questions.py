@@ -67,6 +67,7 @@ def test_no_file_by_hand_breaks_the_reader(teacher_folder, tmp_path, capsys):
     assert judge.counts.total() == len(BY_HAND)
 
 
+@pytest.mark.slow
 def test_no_generated_file_breaks_the_reader(teacher_folder, tmp_path, capsys):
     judge = Judge()
 

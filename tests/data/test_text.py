@@ -177,6 +177,7 @@ def test_second_start_reads_no_text(settings, monkeypatch):
     assert rows(loaded("fit", settings).train_dataloader()) == first
 
 
+@pytest.mark.slow
 def test_embedded_sample_needs_no_files(settings, monkeypatch):
     monkeypatch.setattr("distill.assets.text_es.generate.NUM_DOCUMENTS", 30)
     summary = loaded("fit", {**settings, "train_files": None}).summary()

@@ -192,6 +192,7 @@ def test_missing_extra_is_named_before_anything_loads(export, capsys, monkeypatc
     assert "pip install 'distill[export]'" in line
 
 
+@pytest.mark.slow
 def test_only_an_export_is_replaced_and_only_when_asked(export, capsys):
     Path("out").mkdir()
     Path("out/thesis.tex").write_text("years of work")
@@ -222,6 +223,7 @@ def test_failure_midway_leaves_nothing_behind(export, monkeypatch, tmp_path):
     assert set(tmp_path.iterdir()) - before <= {tmp_path / "cache"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("source", ["--ckpt_path=checkpoints/last.ckpt", "--student=student"])
 def test_student_with_fewer_pieces_than_its_teacher_keeps_them(arguments, tmp_path, source):
     few = tmp_path / "few.json"

@@ -343,6 +343,7 @@ def settings_of(parts, teacher_folder) -> list[str]:
     ]
 
 
+@pytest.mark.slow
 def test_a_whole_run_from_the_command_line(parts, teacher_folder, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "200")
