@@ -65,11 +65,13 @@ class SignalStop(Checkpoint):
         self._under_way = "step"
         self._outside = "before training"
         self._older_handlers: dict[int, Any] = {}
+        self._pid = os.getpid()
 
     def install(self) -> None:
         """Take the signals, again where others have taken them since; only the main thread may."""
         if threading.current_thread() is not threading.main_thread():
             return
+        self._pid = os.getpid()
         for number in SIGNALS:
             if (handler := signal.getsignal(number)) != self._note:
                 self._older_handlers.setdefault(number, handler)
@@ -148,6 +150,8 @@ class SignalStop(Checkpoint):
         self._outside = "after training"
 
     def _note(self, number: int, frame: FrameType | None) -> None:
+        if os.getpid() != self._pid:  # a process that this one has just forked, such as a loader's worker
+            return
         received = signal.Signals(number)
         if not self._is_training:
             raise RunStopped(received, self._outside)

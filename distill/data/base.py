@@ -16,6 +16,7 @@ from transformers import PreTrainedTokenizerBase
 
 from distill.data.sampling import PassSampler
 from distill.data.training import TrainingLoader
+from distill.data.workers import leave_signals_to_the_run
 from distill.models.loading import load_tokenizer
 from distill.tasks.base import Task
 from distill.types import Batch, UserError
@@ -140,6 +141,7 @@ class TaskDataModule(L.LightningDataModule, ABC):
             batch_size=None,
             num_workers=self.num_workers,
             persistent_workers=self.num_workers > 0,
+            worker_init_fn=leave_signals_to_the_run,
             # Its own, since loaders draw a number whenever they start: the run's random numbers are the model's alone.
             generator=torch.Generator(),
         )

@@ -164,6 +164,19 @@ def test_outside_training_a_signal_ends_the_run_at_once(tmp_path, hook, where):
         fit(tmp_path, Now())
 
 
+def test_forked_process_leaves_the_signal_to_the_run(monkeypatch):
+    stop = SignalStop()
+    stop.install()
+    try:
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "getpid", lambda: -1)
+            signal.raise_signal(signal.SIGTERM)
+        with pytest.raises(RunStopped, match="before training"):
+            signal.raise_signal(signal.SIGTERM)
+    finally:
+        stop.uninstall()
+
+
 def test_run_that_is_left_alone_finishes_and_gives_the_signals_back(tmp_path):
     assert fit(tmp_path).global_step == 8
     status = json.loads((tmp_path / "status.json").read_text(encoding="utf-8"))

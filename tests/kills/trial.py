@@ -75,8 +75,11 @@ class Campaign:
         folder: str = "kills",
         config: str = "distill",
         devices: int = 1,
+        workers: int = 0,
     ) -> None:
-        self.kills, self.signal, self.seed, self.jobs, self.devices = kills, signal, seed, jobs, devices
+        self.kills, self.signal, self.seed, self.jobs = kills, signal, seed, jobs
+        self.devices, self.workers = devices, workers
+        self.has_group = devices > 1 or workers > 0
         self.folder = Path(folder).resolve()
         self.folder.mkdir(parents=True, exist_ok=True)
         self.config = Path(__file__).with_name(f"{config}.yaml")
@@ -148,7 +151,7 @@ class Campaign:
             process.wait(seconds)
         except subprocess.TimeoutExpired:
             number = getattr(signal, f"SIG{self.signal}")
-            if self.devices > 1:
+            if self.has_group:
                 os.killpg(process.pid, number)  # as a scheduler ends all processes of a job
             else:
                 process.send_signal(number)
@@ -165,6 +168,7 @@ class Campaign:
             *(sys.executable, ROOT / "train.py", "fit", f"--config={self.config}", "--ckpt_path=auto"),
             *(f"--data.{name}_files=[{file}]" for name, file in self.files.items()),
             *(f"--data.cache_dir={folder / 'cache'}", f"--trainer.devices={self.devices}"),
+            f"--data.num_workers={self.workers}",
         ]
         with log.open("ab") as output:
             process = subprocess.Popen(
@@ -173,7 +177,7 @@ class Campaign:
                 env={**environment, "PYTHONPATH": str(ROOT)},
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                start_new_session=self.devices > 1,
+                start_new_session=self.has_group,
             )
         return process, log
 
