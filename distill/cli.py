@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import signal
 import sys
 from collections.abc import Mapping
@@ -19,7 +18,6 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.utilities import rank_zero_warn
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
-from safetensors import SafetensorError
 
 from distill.callbacks.benchmark import LatencyBenchmark
 from distill.callbacks.checkpoints import BestInFinalStage, LastCheckpoint
@@ -39,9 +37,11 @@ from distill.callbacks.stages import StageSchedule
 from distill.callbacks.status import StatusFile
 from distill.callbacks.throughput import Throughput
 from distill.data.base import TaskDataModule
+from distill.distributed.ending import is_started_by_lightning, let_first_process_end
 from distill.distributed.layout import lay_out
 from distill.export.trainer import ExportTrainer
 from distill.links import link_settings, refuse_linked
+from distill.mistakes import environment_error
 from distill.models.loading import first_line
 from distill.modules.run import RunModule
 from distill.parser import BriefParser, user_error
@@ -88,13 +88,6 @@ TOOLS: dict[str, str] = {
 
 #: Words that Lightning takes in place of a checkpoint's path.
 _CHECKPOINT_WORDS = {"best", "last", "hpc", "registry"}
-
-
-#: What is wrong with a disk, not with the program: no space, no quota, no permission, a file for a folder.
-_ENVIRONMENT_ERRORS = (
-    *(errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO),
-    *(errno.EEXIST, errno.ENOTDIR, errno.EISDIR),
-)
 
 
 class DistillCLI(LightningCLI):
@@ -246,22 +239,6 @@ def _device_type(trainer_config: Mapping[str, Any]) -> str:
     return "cuda" if accelerator == "gpu" and torch.cuda.is_available() else accelerator
 
 
-def _environment_error(error: BaseException) -> Exception | None:
-    """Return what says one clear line by itself: a mistake in the Trainer's settings, trouble with disk or memory."""
-    if isinstance(error, MisconfigurationException):
-        return error
-    if isinstance(error, SafetensorError):
-        return UserError(f"weights cannot be written or read: {first_line(error)}")
-    if isinstance(error, OSError) and error.errno in _ENVIRONMENT_ERRORS:
-        return UserError(f"{error.filename}: {error.strerror}") if error.filename else error
-    if isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error):  # a CPU's
-        return UserError(
-            "out of memory: halve data.batch_size (or data.max_tokens) and double trainer.accumulate_grad_batches, "
-            "which trains alike; in an evaluation lower data.eval_batch_size"
-        )
-    return None
-
-
 def _run_tool(name: str, args: list[str]) -> None:
     """Run a command that needs no Trainer."""
     function = getattr(import_module(TOOLS[name]), name)
@@ -286,14 +263,17 @@ def main(args: list[str] | None = None) -> None:
             DistillCLI(args)
     except RunStopped as stop:
         sys.stderr.write(f"{stop}; go on with --ckpt_path auto\n")
-        sys.exit(128 + stop.signal)
+        # Lightning would kill the first process, which may still be writing, if one that it has started failed.
+        sys.exit(0 if is_started_by_lightning() else 128 + stop.signal)
     except KeyboardInterrupt:  # while something loads, or in a command that has nothing to save
         sys.stderr.write(f"{command}: stopped by Ctrl-C\n")
         sys.exit(128 + signal.SIGINT)
-    except (UserError, MisconfigurationException, OSError, SafetensorError, RuntimeError, MemoryError) as error:
+    except Exception as error:
         # What fails while a run is being ended may hide what ended it.
-        mistake = user_error(error) or _environment_error(error)
+        mistake = user_error(error) or environment_error(error)
+        if mistake is not None:
+            sys.stderr.write(f"error: {first_line(mistake)}\n")
+        let_first_process_end()
         if mistake is None:
             raise
-        sys.stderr.write(f"error: {first_line(mistake)}\n")
         sys.exit(1)

@@ -24,7 +24,7 @@ LAYERS = [
     {"export"},
     {"answering"},
     {"augmentation", "demo"},
-    {"cli", "links", "sweeps", "resuming", "parser"},
+    {"cli", "links", "sweeps", "resuming", "parser", "mistakes"},
 ]
 
 

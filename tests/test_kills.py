@@ -40,3 +40,17 @@ def test_signals_to_a_run_and_its_workers_stop_it_in_order(tmp_path):
         assert process.wait() == 0, log.read_text(encoding="utf-8")
     assert len(status(stopped)["resumed_at"]) == 2
     assert ending(stopped) == ending(whole)
+
+
+@pytest.mark.slow
+@pytest.mark.kills
+def test_first_of_two_processes_closes_its_logs_before_a_stopped_run_ends(tmp_path):
+    campaign = Campaign(kills=1, folder=str(tmp_path), devices=2)
+    folder = tmp_path / "stopped"
+    process, log = campaign.start(folder, "--trainer.logger+=tests.kills.slow_log.SlowLog")
+    while process.poll() is None and logged_step(folder) < 2:
+        time.sleep(0.02)
+    os.killpg(process.pid, signal.SIGTERM)
+    assert process.wait() == 128 + signal.SIGTERM, log.read_text(encoding="utf-8")
+    assert (folder / "closed.txt").read_text(encoding="utf-8") == "failed"
+    assert status(folder)["state"] == "stopped"

@@ -13,6 +13,7 @@ from torch import Tensor
 from torch import distributed as dist
 
 from distill.distributed.gradients import GradientAverage
+from distill.types import UserError
 
 
 class StagedDDP(DDPStrategy):
@@ -56,3 +57,20 @@ class StagedDDP(DDPStrategy):
         """Average the gradients, unless more are to be added to them."""
         if self._average is not None and not self._is_blocked:
             self._average()
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], filepath: Any, storage_options: Any = None) -> None:
+        """Write a checkpoint on the first process; where that fails, every process does, instead of waiting for it.
+
+        Raises:
+            UserError: On the others, if the first process fails, which raises what it met.
+        """
+        failure: OSError | RuntimeError | None = None
+        try:
+            super().save_checkpoint(checkpoint, filepath, storage_options)
+        except (OSError, RuntimeError) as error:
+            failure = error
+        said = self.broadcast(None if failure is None else str(failure))
+        if failure is not None:
+            raise failure
+        if said is not None:
+            raise UserError(f"the first process cannot save: {said}")

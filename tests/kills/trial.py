@@ -159,8 +159,8 @@ class Campaign:
             return f"{seconds:.1f} s after {since} ({time.monotonic() - started:.0f} s in all)"
         return None
 
-    def start(self, folder: Path) -> tuple[subprocess.Popen[bytes], Path]:
-        """Start or resume the fit in a folder."""
+    def start(self, folder: Path, *options: str) -> tuple[subprocess.Popen[bytes], Path]:
+        """Start or resume the fit in a folder, with more options."""
         folder.mkdir(parents=True, exist_ok=True)
         log = folder / "log.txt"
         environment = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "WANDB_MODE": "offline"}
@@ -168,7 +168,7 @@ class Campaign:
             *(sys.executable, ROOT / "train.py", "fit", f"--config={self.config}", "--ckpt_path=auto"),
             *(f"--data.{name}_files=[{file}]" for name, file in self.files.items()),
             *(f"--data.cache_dir={folder / 'cache'}", f"--trainer.devices={self.devices}"),
-            f"--data.num_workers={self.workers}",
+            *(f"--data.num_workers={self.workers}", *options),
         ]
         with log.open("ab") as output:
             process = subprocess.Popen(
