@@ -82,7 +82,8 @@ class _ContinuedWriter(ExperimentWriter):
 
     def _rewrite_with_new_header(self, fieldnames: list[str]) -> None:
         with self._fs.open(self.metrics_file_path, "r", newline="", encoding="utf-8") as file:
-            rows = list(csv.DictReader(file))
+            # A line with more cells than the header was torn, and its cells are of other columns.
+            rows = [row for row in csv.DictReader(file) if None not in row]
         text = io.StringIO(newline="")
         writer = csv.DictWriter(text, fieldnames=fieldnames)
         writer.writeheader()

@@ -44,6 +44,14 @@ def test_line_that_was_cut_short_is_dropped(tmp_path, tail):
     assert [file.name for file in path.parent.iterdir()] == ["metrics.csv"]
 
 
+def test_line_with_too_many_cells_is_dropped(tmp_path):
+    log(tmp_path, 1, a=1.0)
+    path = tmp_path / "run" / "metrics.csv"
+    path.write_text(path.read_text(encoding="utf-8") + "2,2.0,3,4\n", encoding="utf-8")
+    log(tmp_path, 3, b=3.0)
+    assert rows(tmp_path) == [{"a": "1.0", "b": "", "step": "1"}, {"a": "", "b": "3.0", "step": "3"}]
+
+
 def test_file_that_was_cut_in_its_header_begins_anew(tmp_path):
     log(tmp_path, 1, a=1.0)
     (tmp_path / "run" / "metrics.csv").write_text("a,st", encoding="utf-8")
