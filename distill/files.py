@@ -88,8 +88,13 @@ def new_folder(target: Path, replace: bool = False) -> Iterator[Path]:
             path.chmod(0o755 if path.is_dir() else 0o644)
         if replace and target.exists():
             older = partial.with_name(f"{partial.name}.older")
-            target.replace(older)
-            partial.replace(target)
+            try:
+                target.replace(older)
+                partial.replace(target)
+            except BaseException:
+                if not target.exists():
+                    older.replace(target)
+                raise
             shutil.rmtree(older)
         else:
             partial.replace(target)

@@ -63,6 +63,22 @@ def test_older_folder_gives_way_when_asked(tmp_path):
     assert [path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*.txt")] == ["result/new.txt"]
 
 
+def test_older_folder_is_put_back_when_its_replacement_is_interrupted(tmp_path, monkeypatch):
+    replace = Path.replace
+
+    def interrupt(path, target):
+        if target == tmp_path / "result" and not path.name.endswith(".older"):
+            raise KeyboardInterrupt
+        return replace(path, target)
+
+    (tmp_path / "result").mkdir()
+    (tmp_path / "result" / "old.txt").write_text("old")
+    monkeypatch.setattr(Path, "replace", interrupt)
+    with pytest.raises(KeyboardInterrupt), new_folder(tmp_path / "result", replace=True):
+        pass
+    assert [path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*")] == ["result", "result/old.txt"]
+
+
 def test_existing_content_is_not_replaced(tmp_path):
     (tmp_path / "result").mkdir()
     (tmp_path / "result" / "mine.txt").write_text("mine")
