@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,9 @@ AUTO = "auto"
 
 #: Settings that say where a run lies or goes on, not what it is.
 _PLACE = ("ckpt_path", "weights_only", "trainer.logger")
+
+#: In the name of a setting that a checkpoint's state of the optimizer brings with it.
+_OPTIMIZER = ".optimizer.init_args."
 
 #: Settings in which a run may differ and still be taken for the one that was meant, and how many such runs are named.
 _NEAR = 3
@@ -77,9 +81,10 @@ def newest_run(folders: Path, config: Mapping[str, Any]) -> Continued | None:
 
 def run_of(checkpoint: Path, config: Mapping[str, Any]) -> Continued | None:
     """Return the unfinished run whose state to resume from a checkpoint is; None for any other checkpoint."""
-    folder = checkpoint.resolve().parent.parent
+    file = checkpoint.resolve()  # also where it is named from within its folder
+    folder = file.parent.parent
     status = read_status(folder)
-    is_state = checkpoint.name in (LAST, PREVIOUS) and checkpoint.parent.name == CHECKPOINT_FOLDER
+    is_state = file.name in (LAST, PREVIOUS) and file.parent.name == CHECKPOINT_FOLDER
     if not is_state or status is None or status.state == "finished":
         return None
     try:
@@ -139,8 +144,7 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
 
 def log_folder(config: Mapping[str, Any]) -> Path | None:
     """Return the folder that holds the folders of runs, as the first logger of a configuration says."""
-    first = next(_loggers(config), None)
-    settings = first["init_args"] if first is not None else {}
+    settings: Any = next((logger["init_args"] for logger in _loggers(config)), {})
     return Path(settings["save_dir"]) / (settings["name"] or "") if "save_dir" in settings else None
 
 
@@ -169,31 +173,75 @@ def go_on(config: Any, resolved: str) -> None:
             config["ckpt_path"] = None
             rank_zero_info("--ckpt_path auto: no unfinished run of this configuration in %s; starting anew", folder)
     if run is None:
+        if config["ckpt_path"] is not None:
+            _say_what_holds(_differences_from(Path(config["ckpt_path"]), settings))
         return
     where = "its beginning" if run.checkpoint is None else run.checkpoint
     rank_zero_info("going on with the run %s from %s", run.folder, where)
-    for difference in run.differences:
+    for difference in _say_what_holds(run.differences):
         rank_zero_warn(f"the run goes on with another setting than it began with: {difference}")
     config["ckpt_path"] = str(run.checkpoint) if run.checkpoint is not None else None
-    for index, logger in enumerate(_loggers(config)):
-        if index == 0 and not logger["class_path"].endswith("CsvRun"):
-            raise UserError("trainer.logger: list a distill.CsvRun first; another logger deletes the run's metrics.csv")
-        if index == 0:
-            logger["init_args"]["version"] = _version(run.folder.name)
-        elif logger["class_path"].endswith("WandbRun"):
+    loggers = _loggers(config)
+    if not loggers:
+        return
+    first, *others = loggers
+    if not first["class_path"].endswith("CsvRun"):
+        raise UserError("trainer.logger: list a distill.CsvRun first; another logger deletes the run's metrics.csv")
+    for logger in others:
+        if logger["class_path"].endswith("WandbRun"):
             logger["init_args"]["id"] = logger["init_args"]["id"] or run.wandb_id
+    _place(first["init_args"], [logger["init_args"] for logger in others], run.folder)
 
 
-def _loggers(config: Mapping[str, Any]) -> Iterator[Any]:
+def _differences_from(checkpoint: Path, config: Mapping[str, Any]) -> list[str]:
+    """Return how a configuration differs from that of the run of a checkpoint, as far as that is known."""
+    with suppress(UserError):
+        return differences(read_config(checkpoint.resolve().parent.parent), config)
+    return []
+
+
+def _say_what_holds(differing: Sequence[str]) -> list[str]:
+    """Name the optimizer's settings, which a checkpoint brings with it, and return the other differences."""
+    others = []
+    for difference in differing:
+        name, _, values = difference.partition(": ")
+        if _OPTIMIZER not in name:
+            others.append(difference)
+            continue
+        old, _, new = values.partition(" -> ")
+        if name.endswith(".lr"):
+            rank_zero_warn(f"{name}: neither the checkpoint's {old} nor {new} holds: learning rates are the stages'")
+        else:
+            rank_zero_warn(f"{name}: the checkpoint's {old} holds, not {new}")
+    return others
+
+
+def _place(first: Any, others: Sequence[Any], folder: Path) -> None:
+    """Change the arguments of the loggers so that the first one writes into a run's folder, wherever that lies.
+
+    What the others write beside the runs they write beside that one.
+    """
+    save_dir = str(first["save_dir"])
+    first["version"] = _version(folder.name)
+    if (Path(save_dir) / (first["name"] or "")).resolve() == folder.parent.resolve():
+        return
+    place = folder.resolve().parent
+    first["save_dir"], first["name"] = str(place.parent), place.name
+    for settings in others:
+        if str(settings.get("save_dir")) == save_dir:
+            settings["save_dir"] = first["save_dir"]
+
+
+def _loggers(config: Mapping[str, Any]) -> list[Any]:
     loggers = config["trainer"]["logger"]
-    for logger in loggers if isinstance(loggers, list) else [loggers]:
-        if isinstance(logger, Mapping) or hasattr(logger, "class_path"):
-            yield logger
+    given = loggers if isinstance(loggers, list) else [loggers]
+    return [logger for logger in given if isinstance(logger, Mapping) or hasattr(logger, "class_path")]
 
 
 def _version(name: str) -> int | str:
+    """Return the version whose folder has a name; ``version_07`` is a name of its own."""
     number = name.removeprefix("version_")
-    return int(number) if number != name and number.isdigit() else name
+    return int(number) if number.isdecimal() and name == f"version_{int(number)}" else name
 
 
 def _chosen_by_the_first(folders: Path, settings: Mapping[str, Any]) -> Continued | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,7 @@ import yaml
 from jsonargparse import Namespace
 
 from distill.checkpoints import save_checkpoint
+from distill.csv_log import CsvRun
 from distill.reporting.status import RunStatus, lock_run, read_status, write_status
 from distill.resuming import AUTO, differences, go_on, newest_run, run_of
 from distill.types import UserError
@@ -172,6 +174,68 @@ def test_path_of_an_unfinished_runs_state_goes_on_with_that_run_and_says_what_ch
     assert config["trainer"]["logger"][0]["init_args"]["version"] == 0
     messages = [str(warning.message) for warning in recwarn]
     assert "the run goes on with another setting than it began with: seed_everything: 9 -> 1" in messages
+
+
+def folder_of(config: Namespace) -> Path:
+    """Return where the first logger of a configuration writes."""
+    return Path(CsvRun(**config["trainer"]["logger"][0]["init_args"]).log_dir).resolve()
+
+
+@pytest.mark.parametrize("place", ["elsewhere/named/version_0", "elsewhere/version_07", "logs/distill", "logs/other/x"])
+def test_run_of_another_place_goes_on_in_its_own_folder(make_run, tmp_path, place):
+    taken = make_run("version_0")
+    folder = tmp_path / place
+    if folder != taken.parent:  # a run may also lie right where others have their folders
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        taken.rename(folder)
+        taken = make_run("version_0")
+    else:
+        shutil.copytree(taken, folder, dirs_exist_ok=True)
+    config = resume({**CONFIG, "ckpt_path": str(folder / "checkpoints" / "last.ckpt")})
+    assert folder_of(config) == folder
+    assert config["trainer"]["logger"][1]["init_args"]["id"] == "id-version_0"
+
+
+def test_what_was_written_beside_the_runs_goes_where_the_run_is(make_run, tmp_path):
+    folder = tmp_path / "elsewhere" / "distill" / "version_0"
+    folder.parent.mkdir(parents=True)
+    make_run("version_0").rename(folder)
+    settings = yaml.safe_load(yaml.safe_dump(CONFIG))
+    settings["trainer"]["logger"][1]["init_args"]["save_dir"] = "logs"
+    path = str(folder / "checkpoints" / "last.ckpt")
+    config = resume({**settings, "ckpt_path": path})
+    assert config["trainer"]["logger"][1]["init_args"]["save_dir"] == str(tmp_path / "elsewhere")
+    settings["trainer"]["logger"][1]["init_args"]["save_dir"] = "wandb_runs"
+    config = resume({**settings, "ckpt_path": path})
+    assert config["trainer"]["logger"][1]["init_args"]["save_dir"] == "wandb_runs"
+
+
+def test_path_from_within_the_run_means_the_run(make_run, monkeypatch):
+    folder = make_run("version_0")
+    monkeypatch.chdir(folder / "checkpoints")
+    config = resume({**CONFIG, "ckpt_path": "last.ckpt"})
+    assert folder_of(config) == folder.resolve()
+    assert config["ckpt_path"] == "last.ckpt"
+
+
+def optimized(decay, **settings) -> dict:
+    optimizer = {"class_path": "torch.optim.AdamW", "init_args": {"weight_decay": decay, **settings}}
+    return {**CONFIG, "model": {"init_args": {"optimizer": optimizer}}}
+
+
+@pytest.mark.parametrize("case", [("stopped", "last.ckpt"), ("finished", "last.ckpt"), ("stopped", "best.ckpt")])
+def test_optimizers_settings_of_the_checkpoint_hold_and_that_is_said(make_run, recwarn, case):
+    state, name = case
+    folder = make_run("version_0", state, config=optimized(0.01, lr=0.1))
+    path = str(folder / "checkpoints" / name)
+    resume({**optimized(0.5, lr=0.2), "seed_everything": 2, "ckpt_path": path})
+    messages = [str(warning.message) for warning in recwarn if issubclass(warning.category, UserWarning)]
+    key = "model.init_args.optimizer.init_args"
+    assert f"{key}.weight_decay: the checkpoint's 0.01 holds, not 0.5" in messages
+    assert f"{key}.lr: neither the checkpoint's 0.1 nor 0.2 holds: learning rates are the stages'" in messages
+    goes_on = "the run goes on with another setting than it began with: "
+    is_same_run = case == ("stopped", "last.ckpt")
+    assert [m for m in messages if goes_on in m] == [f"{goes_on}seed_everything: 1 -> 2"] * is_same_run
 
 
 @pytest.mark.parametrize(("state", "name"), [("finished", "last.ckpt"), ("stopped", "best.ckpt")])

@@ -17,6 +17,9 @@ from distill.reporting.files import run_folder
 from distill.tasks.base import Score
 from distill.types import UserError
 
+#: What the state of :class:`BestInFinalStage` says of files.
+_FILES = ("best_model_path", "kth_best_model_path", "last_model_path")
+
 
 class Scored(Protocol):
     """A task, or the module of a run: what has a score to choose by."""
@@ -185,10 +188,12 @@ class BestInFinalStage(ModelCheckpoint):
             # Saves after validation and at no other time, so that the stage can be asked.
             save_on_train_epoch_end=False,
         )
+        self._trainer: L.Trainer | None = None
 
     def setup(self, trainer: L.Trainer, pl_module: Any, stage: str) -> None:
         """Take the score, unless one was named, and its direction from the task."""
         super().setup(trainer, pl_module, stage)
+        self._trainer = trainer
         self.monitor: str | None = self.monitor or f"val/{pl_module.main_score.name}"
         falling = {f"val/{score.name}" for score in pl_module.headline if not score.higher_is_better}
         if self.monitor in falling and self.mode == "max":
@@ -196,8 +201,24 @@ class BestInFinalStage(ModelCheckpoint):
             self.kth_value = torch.tensor(torch.inf)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on with the best score so far; Lightning alone would forget it when the resumed run has a new folder."""
-        super().load_state_dict({**state_dict, "dirpath": self.dirpath})
+        """Go on with the best score so far; Lightning alone would forget it when the resumed run has a new folder.
+
+        Names of files that lay with the checkpoint hold for where both lie now, seen from the present folder.
+        """
+        folder = str(state_dict.get("dirpath"))
+        moved = {name: self._found(state_dict.get(name, ""), folder) for name in _FILES}
+        best = {self._found(path, folder): score for path, score in state_dict.get("best_k_models", {}).items()}
+        super().load_state_dict({**state_dict, **moved, "best_k_models": best, "dirpath": self.dirpath})
+
+    def _found(self, path: str, old_folder: str) -> str:
+        """Return where a file now lies that was in the checkpoint's folder; any other path as it is."""
+        checkpoint = self._trainer.ckpt_path if self._trainer is not None else None
+        if not checkpoint or not path or Path(path).parent != Path(old_folder):
+            return path
+        file = Path(checkpoint).parent / Path(path).name
+        if self.dirpath is not None and file.parent.resolve() == Path(self.dirpath).resolve():
+            file = Path(self.dirpath) / file.name
+        return str(file) if file.is_file() else path
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: Any) -> None:
         """Compare and save, if the final stage is running."""

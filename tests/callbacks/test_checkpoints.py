@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import count
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -103,6 +104,27 @@ def test_resumed_run_still_knows_the_lowest_score(tmp_path):
     best = fit(tmp_path, [40.0], ckpt_path=last, module=PerplexityModule)
     assert float(best.best_model_score) == 20.0
     assert num_epochs(load(tmp_path, "best.ckpt")) == 4
+
+
+def test_best_of_a_run_that_goes_on_from_another_place_is_the_runs_own(tmp_path, monkeypatch):
+    stages = {"logits": Stage({"logits": 1.0}, epochs=4)}
+    run, elsewhere = tmp_path / "here" / "run", tmp_path / "elsewhere"
+    for folder in (run, elsewhere / "run" / "checkpoints"):
+        folder.mkdir(parents=True)
+    monkeypatch.chdir(run.parent)
+    fit("run", [30.0, 20.0], stages=stages, max_epochs=2)
+    own, last = run / "checkpoints" / "best.ckpt", run / "checkpoints" / "last.ckpt"
+    monkeypatch.chdir(elsewhere)
+    stranger = elsewhere / "run" / "checkpoints" / "best.ckpt"  # where the old name leads from here
+    stranger.write_bytes(b"of another run")
+    best = fit(run, [10.0], stages=stages, max_epochs=3, ckpt_path=last)
+    assert Path(best.best_model_path) == own
+    assert float(best.best_model_score) == 30.0
+    best = fit(tmp_path / "new", [10.0], stages=stages, max_epochs=4, ckpt_path=last)
+    assert Path(best.best_model_path) == own  # also where the state goes into a new run
+    best = fit(run, [40.0], stages=stages, max_epochs=4, ckpt_path=last)
+    assert (num_epochs(load(run, "best.ckpt")), Path(best.best_model_path)) == (4, own)
+    assert stranger.read_bytes() == b"of another run"
 
 
 def test_rule_names_the_tasks_main_score():
