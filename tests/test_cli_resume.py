@@ -14,7 +14,7 @@ import pytest
 
 from distill.checkpoints import load_checkpoint
 from distill.cli import main
-from distill.reporting.run import read_curves
+from distill.reporting.run import read_curves, read_run
 from tests.test_configs import CONFIGS, tiny
 
 
@@ -73,13 +73,16 @@ def test_stopped_run_goes_on_in_its_folder(stopped, arguments):
     before = status(stopped)
     assert before["state"] == "stopped"
     assert before["ended"].startswith("stopped by SIGTERM at step 4, resume with --ckpt_path")
-    assert not (stopped / "report.json").exists()
+    end = json.loads((stopped / "report.json").read_text(encoding="utf-8"))
+    assert end == {"status": "stopped", "ended": before["ended"], "step": 4, "stage": "intermediate"}
+    assert read_run(stopped).scores("student") == {}
     main(["fit", *arguments, "--ckpt_path=auto"])
     assert [folder.name for folder in stopped.parent.iterdir()] == ["version_0"]
     after = status(stopped)
     assert (after["state"], after["resumed_at"], after["wandb_id"]) == ("finished", [4], before["wandb_id"])
     assert before["wandb_id"] is not None
     report = json.loads((stopped / "report.json").read_text(encoding="utf-8"))
+    assert report["status"] == "finished"
     assert report["ended"] == f"finished at step {after['step']}"
     losses = read_curves(stopped / "metrics.csv")["train/loss"]
     assert [step for step, _ in losses] == list(range(after["step"]))
@@ -128,4 +131,6 @@ def test_full_disk_ends_with_one_line_and_the_last_checkpoint_whole(arguments, m
         rf"error: .*last\.ckpt: the checkpoint cannot be written: No space .* --ckpt_path \S*{last}", error
     )
     assert status(last.parents[1])["state"] == "failed"
+    end = json.loads((last.parents[1] / "report.json").read_text(encoding="utf-8"))
+    assert (end["status"], end["ended"]) == ("failed", status(last.parents[1])["ended"])
     assert load_checkpoint(last)["global_step"] == 2

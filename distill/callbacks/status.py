@@ -15,7 +15,7 @@ from distill.callbacks.checkpoints import LastCheckpoint
 from distill.callbacks.report import find_callback
 from distill.callbacks.signals import RunStopped
 from distill.reporting.files import run_folder
-from distill.reporting.status import STATUS_FILE, RunStatus, lock_run, read_status, write_status
+from distill.reporting.status import RunStatus, clear_end, lock_run, read_status, write_end, write_status
 from distill.types import UserError
 
 #: Where a checkpoint keeps which run of W&B it belongs to.
@@ -24,6 +24,8 @@ WANDB_KEY = "wandb_id"
 
 class StatusFile(L.Callback):
     """Writes ``status.json`` into the run's folder and how the run ended into W&B's summary.
+
+    A run that ends before it is done also gets a ``report.json``, which says so and has no scores.
 
     While it lasts the folder is locked, so that ``--ckpt_path auto`` of another process does not take the run over.
     A run that was killed cannot say so: its state stays ``running``, and the lock is gone.
@@ -62,6 +64,7 @@ class StatusFile(L.Callback):
         before = read_status(folder) or RunStatus("running")
         self.status = replace(before, state="running", ended=None, wandb_id=_wandb_id(trainer) or before.wandb_id)
         write_status(folder, self.status)
+        clear_end(folder)
 
     def on_save_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
         """Note which run of W&B the checkpoint is of."""
@@ -75,7 +78,7 @@ class StatusFile(L.Callback):
 
     def on_fit_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Say that everything is done and written."""
-        self._end(trainer, RunStatus("finished", "finished"))
+        self._end(trainer, pl_module, RunStatus("finished", "finished"))
 
     def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
         """Say what ended the run."""
@@ -84,20 +87,23 @@ class StatusFile(L.Callback):
         last = find_callback(trainer, LastCheckpoint)
         if isinstance(exception, RunStopped):
             resume = f", resume with --ckpt_path {last.path}" if last is not None and last.path is not None else ""
-            self._end(trainer, RunStatus("stopped", f"{exception}{resume}"))
+            self._end(trainer, pl_module, RunStatus("stopped", f"{exception}{resume}"))
         elif isinstance(exception, KeyboardInterrupt):
-            self._end(trainer, RunStatus("stopped", f"stopped by Ctrl-C at step {trainer.global_step}"))
+            self._end(trainer, pl_module, RunStatus("stopped", f"stopped by Ctrl-C at step {trainer.global_step}"))
         else:
             reason = next(iter(str(exception).strip().splitlines()), "")
-            self._end(trainer, RunStatus("failed", f"{type(exception).__name__}: {reason}"))
+            self._end(trainer, pl_module, RunStatus("failed", f"{type(exception).__name__}: {reason}"))
 
-    def _end(self, trainer: L.Trainer, end: RunStatus) -> None:
+    def _end(self, trainer: L.Trainer, pl_module: L.LightningModule, end: RunStatus) -> None:
         if self._folder is not None:
             self.status = replace(self.status, state=end.state, ended=end.ended)
             try:
                 self._write(trainer)
+                if end.state != "finished":
+                    active = getattr(pl_module, "active_stage", None)
+                    write_end(self._folder, self.status, active.name if active is not None else None)
             except OSError as error:  # must not hide what ended the run, such as a full disk
-                rank_zero_warn(f"{self._folder}: {STATUS_FILE} cannot be written: {error.strerror}")
+                rank_zero_warn(f"{self._folder}: how the run ended cannot be written: {error.strerror}")
             for logger in trainer.loggers:
                 if isinstance(logger, WandbLogger):
                     logger.experiment.summary["ended"] = end.ended

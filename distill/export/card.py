@@ -147,7 +147,7 @@ def _latency(export: Mapping[str, Any], provenance: Provenance) -> str:
 def _training(export: Mapping[str, Any], provenance: Provenance) -> str:
     report = provenance.report
     if report is None:
-        lines = [f"Data, recipe and command: {UNKNOWN} (no report lay beside the weights)."]
+        lines = [f"Data, recipe and command: {UNKNOWN} (no report of a finished run lay beside the weights)."]
     else:
         train = report["data"].get("train") or {}
         environment = report["environment"]

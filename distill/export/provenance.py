@@ -27,7 +27,7 @@ class Provenance:
 
     Attributes:
         config: The resolved configuration, YAML; the run's own where its folder was found.
-        report: The run's ``report.json``, where its folder was found.
+        report: The run's ``report.json``, where its folder was found and the run has finished.
         weights: Which file or folder of the run the weights are from.
         license: The student's licence by its Hugging Face name.
     """
@@ -66,6 +66,8 @@ def find_provenance(source: Path | None, config: str | None, license_name: str |
             report = json.loads((run / "report.json").read_text(encoding="utf-8"))
         except ValueError as error:
             raise UserError(f"{run / 'report.json'}: not valid JSON: {error}") from error
+        if report.get("status", "finished") != "finished":  # says how the run ended, and nothing of the student
+            report = None
         if (run / "config.yaml").is_file():
             config = (run / "config.yaml").read_text(encoding="utf-8")
     weights = source.name if source is not None else None

@@ -7,12 +7,15 @@ import fcntl
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import IO, Literal
+from typing import IO, Any, Literal
 
 from distill.files import write_json
 
 #: The file in the run's folder.
 STATUS_FILE = "status.json"
+
+#: The report of a run; of one that has not finished it says how it ended and no more.
+REPORT_FILE = "report.json"
 
 #: Held by the process that writes into the folder.
 _LOCK_FILE = ".lock"
@@ -49,6 +52,31 @@ def read_status(folder: Path) -> RunStatus | None:
         return RunStatus(**{**values, "resumed_at": tuple(values["resumed_at"])})
     except (OSError, ValueError, TypeError, KeyError):
         return None
+
+
+def write_end(folder: Path, status: RunStatus, stage: str | None) -> None:
+    """Write how a run ended before it was done in place of its report: state, reason, step and stage.
+
+    The report of what finished stays.
+    """
+    if read_report(folder).get("status") != "finished":
+        end = {"status": status.state, "ended": status.ended, "step": status.step, "stage": stage}
+        write_json(folder / REPORT_FILE, end)
+
+
+def clear_end(folder: Path) -> None:
+    """Remove what :func:`write_end` left, since the run goes on."""
+    if read_report(folder).get("status") in ("stopped", "failed"):
+        (folder / REPORT_FILE).unlink()
+
+
+def read_report(folder: Path) -> dict[str, Any]:
+    """Return a run's report; empty where there is none that can be read."""
+    try:
+        report = json.loads((folder / REPORT_FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return report if isinstance(report, dict) else {}
 
 
 def lock_run(folder: Path) -> IO[bytes] | None:

@@ -110,7 +110,7 @@ def _length(steps: int, seed: int) -> list[str]:
 
 def train(output: Path, name: str, arguments: Sequence[str]) -> None:
     """Do a run that has not ended yet, in the output's folder."""
-    if (run_folder(output, name) / "report.json").is_file():
+    if (run_folder(output, name) / "report.json").is_file() and read_report(output, name)["status"] == "finished":
         return
     logger = f"[{{class_path: distill.CsvRun, init_args: {{save_dir: lightning_logs, name: {name}, version: 0}}}}]"
     quiet = ["--trainer.enable_progress_bar=false", "--benchmark.lengths=[128]", "--benchmark.rounds=10"]

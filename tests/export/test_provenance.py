@@ -40,6 +40,12 @@ def test_elsewhere_only_the_command_is_known(tmp_path):
     assert find_provenance(None, None, None).weights is None
 
 
+def test_report_of_a_run_that_was_stopped_says_nothing_of_the_student(run):
+    (run / "report.json").write_text(json.dumps({"status": "stopped", "step": 4}), encoding="utf-8")
+    found = find_provenance(run / "checkpoints" / "best.ckpt", None, None)
+    assert (found.report, found.teachers) == (None, ["org/large"])
+
+
 def test_broken_report_is_named(run):
     (run / "report.json").write_text("{", encoding="utf-8")
     with pytest.raises(UserError, match=r"report\.json: not valid JSON"):

@@ -117,6 +117,9 @@ def _status(run: Run) -> str:
     environment = run.report.get("environment") or {}
     if not run.report:
         return f"Not finished: {run.num_steps:,.0f} steps so far."
-    parts = [str(run.report.get("status", "")), f"{environment.get('num_steps', run.num_steps):,.0f} steps"]
+    state = str(run.report.get("status", ""))
+    if state in ("stopped", "failed"):
+        return f"Not finished, {run.num_steps:,.0f} steps so far: {run.report.get('ended') or state}."
+    parts = [state, f"{environment.get('num_steps', run.num_steps):,.0f} steps"]
     parts += [str(environment[name]) for name in ("device", "precision") if environment.get(name)]
     return " · ".join(part for part in parts if part)

@@ -141,6 +141,13 @@ def test_one_length_is_drawn_over_batch_sizes(tmp_path):
     assert "windows in a call" in words(page)
 
 
+def test_page_of_a_run_that_was_stopped_says_so(tmp_path):
+    end = {"status": "stopped", "ended": "stopped by SIGTERM at step 4", "step": 4, "stage": "logits"}
+    _, page = parse(write_run(tmp_path, report=end, latency=None))
+    assert "steps so far: stopped by SIGTERM at step 4." in words(page)
+    assert "Not in this run: figures of the models" in words(page)
+
+
 def test_many_logged_values_stay_a_small_file(tmp_path):
     rows = [{"step": step, "train/logits/logits": 1.0 + step % 7, "train/loss": 1.0} for step in range(20_000)]
     text, _ = parse(write_run(tmp_path, metrics=[*metrics(), *rows]))
