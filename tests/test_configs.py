@@ -79,6 +79,9 @@ def several_tasks(config: dict, teacher_folder: Path, squad_file: Path, tmp_path
             suffix, content = LABELLED[settings["task"]["class_path"]]
             if labels is not None:
                 content = content.replace("B-PER", labels[0]).replace("O\n", f"{labels[1]}\n").replace("0", labels[0])
+            columns = settings["task"].get("init_args", {}).get("columns", {})
+            for column, usual in (("text", "sentence1"), ("pair", "sentence2")):
+                content = content.replace(usual, columns.get(column, usual))
             file = tmp_path / f"{name}-{suffix}"
             file.write_text(content, encoding="utf-8")
         files = {"train_files": [str(file)], "validation_files": [str(file)], "cache_dir": str(tmp_path / "cache")}

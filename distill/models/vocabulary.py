@@ -93,12 +93,20 @@ def read_student_ids(model: PreTrainedModel, ids: Tensor) -> PreTrainedModel:
     """Let a model take the student's ids in place of its own; return it.
 
     Everything that calls the model, for training, scores or speed, may then hand it the student's batches. Nothing of
-    the model's weights changes.
+    the model's weights changes. A teacher that several tasks share is given the same ids by each, and takes them once.
 
     Args:
         model: The teacher.
         ids: (V_s,) the model's own id of each id of the student.
+
+    Raises:
+        ValueError: If the model takes other ids already.
     """
+    known = getattr(model, "own_ids", None)
+    if known is not None:
+        if not torch.equal(known.cpu(), ids.cpu()):
+            raise ValueError("the teacher takes the ids of another student already")
+        return model
     # A buffer, so that it follows the model to its device; not saved with it.
     model.register_buffer("own_ids", ids, persistent=False)
     model.register_forward_pre_hook(_translate, with_kwargs=True)

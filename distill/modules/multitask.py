@@ -88,7 +88,7 @@ class MultiTaskModule(RunModule):
         self._owner_name = taught[0] if taught else next(iter(tasks))
         for name, member in self._members().items():
             member.join(self, name, tasks[name].weight, self._members()[self._owner_name])
-        self._loaded: dict[tuple[type[Task], str, str], PreTrainedModel] = {}
+        self._loaded: dict[tuple[type[Task], tuple[str, ...], str, str], PreTrainedModel] = {}
         self._active_stage: ActiveStage | None = None
         self._prepared_stage: int | None = None
 
@@ -290,8 +290,8 @@ class MultiTaskModule(RunModule):
         return replace(stage, weights={term: weight for term, weight in stage.weights.items() if term in known})
 
     def _load_teacher(self, task: Task, source: str, dtype: str) -> PreTrainedModel:
-        """Load a teacher, or return the one that another task of the same kind has loaded."""
-        key = (type(task), source, dtype)
+        """Load a teacher, or return the one that another task of the same kind, with the same labels, has loaded."""
+        key = (type(task), tuple(getattr(task, "labels", None) or ()), source, dtype)
         if key not in self._loaded:
             self._loaded[key] = load_frozen(task, source, dtype)
         return self._loaded[key]

@@ -206,9 +206,12 @@ def test_teacher_reads_the_students_ids(family):
     own.inputs["input_ids"] = ids[batch.inputs["input_ids"]]
     expected = logits_of(teacher, own)
     names = set(teacher.state_dict())
-    read_student_ids(teacher, ids)
+    for _ in range(2):  # tasks that share a teacher each tell it
+        read_student_ids(teacher, ids)
     assert torch.equal(logits_of(teacher, batch), expected)
     assert set(teacher.state_dict()) == names
+    with pytest.raises(ValueError, match="another student"):
+        read_student_ids(teacher, ids + 1)
 
 
 @pytest.mark.parametrize("family", list(CONFIGS))
