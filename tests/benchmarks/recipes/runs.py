@@ -113,17 +113,20 @@ def logger(folder: Path) -> list[str]:
 def in_process(commands: Sequence[Sequence[str]], log: Path) -> None:
     """Run commands of the command line one after the other in a process that ends with this one, however that ends.
 
-    It is forked, since importing everything anew would cost more than a short training.
+    It is forked from one that has imported everything and done nothing: importing anew would cost more than a short
+    training, and a fork of this process may wait for ever for threads that it does not inherit.
 
     Raises:
         UserError: If one fails.
     """
-    process = multiprocessing.get_context("fork").Process(target=_run, args=(commands, log), daemon=True)
+    server = multiprocessing.get_context("forkserver")
+    server.set_forkserver_preload([main.__module__])
+    process = server.Process(target=_run, args=(commands, log), daemon=True)
     process.start()
     process.join()
     if process.exitcode:
         lines = [line for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
-        raise UserError(f"{log}: {lines[-1] if lines else f'exit code {process.exitcode}'}")
+        raise UserError(f"{log}: exit code {process.exitcode}{f': {lines[-1]}' if lines else ''}")
 
 
 def _run(commands: Sequence[Sequence[str]], log: Path) -> None:
