@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
 import lightning as L
 import pytest
 import torch
-from transformers import AutoModel, AutoModelForQuestionAnswering
 
 from distill.callbacks.checkpoints import BestInFinalStage, LastCheckpoint
 from distill.callbacks.random_state import RandomState
 from distill.callbacks.stages import StageSchedule
 from distill.checkpoints import load_checkpoint
-from distill.cli import main
-from distill.data.datamodule import SquadDataModule
 from distill.data.multitask import MultiTaskDataModule
 from distill.models.loading import load_frozen
 from distill.models.student import Student
@@ -28,9 +21,9 @@ from distill.modules.members import TaskSettings
 from distill.modules.multitask import MultiTaskModule
 from distill.stages import Stage
 from distill.tasks.question_answering.task import QuestionAnswering
+from distill.tasks.tagging.task import TokenClassification
 from distill.types import UserError
 from tests.callbacks.fakes import tiny_trainer
-from tests.conftest import squad_document
 
 ROOT = Path(__file__).parents[2]
 
@@ -40,31 +33,6 @@ STAGES = {
     "intermediate": Stage(LAYERS, epochs=1, learning_rate=1e-3, tasks=["many", "few"]),
     "logits": Stage({"logits": 1.0, "labels": 0.5}, epochs=2, temperature=2.0, learning_rate=1e-3),
 }
-
-
-def questions(folder, name: str, num_paragraphs: int) -> str:
-    file = folder / f"{name}.json"
-    file.write_text(json.dumps(squad_document(num_paragraphs, prefix=name), ensure_ascii=False), encoding="utf-8")
-    return str(file)
-
-
-@pytest.fixture
-def parts(tmp_path):
-    """The data of three tasks of different sizes, by name."""
-
-    def part(name: str, num_paragraphs: int) -> SquadDataModule:
-        file = questions(tmp_path, name, num_paragraphs)
-        return SquadDataModule(
-            train_files=[file],
-            validation_files=[file],
-            max_length=64,
-            doc_stride=8,
-            max_question_length=24,
-            batch_size=6,
-            cache_dir=str(tmp_path / "cache"),
-        )
-
-    return {"many": part("many", 8), "few": part("few", 2), "labelled": part("labelled", 3)}
 
 
 @pytest.fixture
@@ -174,6 +142,14 @@ def test_tasks_of_one_kind_with_one_teacher_hold_it_once(teacher_folder, data, t
     fit(module, data, tmp_path)
     assert module.members["many"].teacher is module.members["few"].teacher
     assert module.members["labelled"].teacher is None
+
+
+def test_a_teacher_is_shared_among_tasks_of_the_same_labels_alone():
+    labels = TokenClassification().labels
+    tasks = [TokenClassification(labels=names) for names in (list(labels), list(labels)[::-1])]
+    settings = {str(i): TaskSettings(task, "embedded_ner") for i, task in enumerate(tasks)}
+    with pytest.raises(UserError, match="labels"):
+        MultiTaskModule(settings, student=replace(STUDENT, num_heads=4)).configure_model()
 
 
 def test_a_run_resumed_after_any_epoch_ends_as_the_uninterrupted_one(teacher_folder, data, parts, tmp_path):
@@ -299,119 +275,3 @@ def test_mistakes_are_named(teacher_folder, data):
         DistillationModule(teacher).check_stage("one", Stage(LAYERS, epochs=1, tasks=["many"]))
     with pytest.raises(UserError, match="give the model MultiTaskModule"):
         DistillationModule(teacher).check_data(data)
-
-
-def settings_of(parts, teacher_folder) -> list[str]:
-    """Return the command line of a small run of three tasks."""
-    tasks = {
-        name: {
-            "task": {"class_path": "distill.QuestionAnswering"},
-            "teacher": None if name == "labelled" else str(teacher_folder),
-        }
-        for name in parts
-    }
-    data = {
-        name: {
-            "class_path": "distill.SquadDataModule",
-            "init_args": {
-                "train_files": part.files["train"],
-                "validation_files": part.files["validation"],
-                "max_length": 64,
-                "doc_stride": 8,
-                "max_question_length": 24,
-                "batch_size": 6,
-                "cache_dir": str(part.cache_dir),
-            },
-        }
-        for name, part in parts.items()
-    }
-    student = {"num_layers": 2, "hidden_size": 8, "num_heads": 2, "intermediate_size": 16}
-    stages = {
-        "intermediate": {"epochs": 1, "weights": LAYERS, "tasks": ["many", "few"]},
-        "logits": {"epochs": 2, "weights": {"logits": 1.0, "labels": 0.5}, "balance": 2},
-    }
-    return [
-        "--model=distill.MultiTaskModule",
-        f"--model.tasks={json.dumps(tasks)}",
-        f"--model.student={json.dumps(student)}",
-        "--data=distill.MultiTaskDataModule",
-        f"--data.tasks={json.dumps(data)}",
-        f"--schedule.stages={json.dumps(stages)}",
-        *("--benchmark.lengths=[32]", "--benchmark.rounds=2", "--benchmark.warmup=0", "--throughput.peak_size=16"),
-        *("--trainer.accelerator=cpu", "--trainer.enable_progress_bar=false", "--trainer.enable_model_summary=false"),
-        "--trainer.log_every_n_steps=1",
-    ]
-
-
-@pytest.mark.slow
-def test_a_whole_run_from_the_command_line(parts, teacher_folder, tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("COLUMNS", "200")
-    main(["fit", *settings_of(parts, teacher_folder)])
-    run = tmp_path / "lightning_logs" / "version_0"
-    report = json.loads((run / "report.json").read_text(encoding="utf-8"))
-    assert list(report["tasks"]) == ["many", "few", "labelled"]
-    for name, section in report["tasks"].items():
-        assert (section["teacher"] is None) == (name == "labelled")
-        assert section["majority"]["scores"]["f1"] == pytest.approx(100 / 3)  # every third question has no answer
-        assert section["student"]["latency_ms"]["p50"] > 0
-        assert section["data"]["train"]["source"] == f"{name}.json"
-    assert report["student"]["mean"] == pytest.approx(
-        sum(section["student"]["f1"] for section in report["tasks"].values()) / 3
-    )
-    assert report["checkpoints"]["rule"] == "best validation mean over tasks within the final stage"
-    assert report["checkpoints"]["best"]["scores"]["mean"] == pytest.approx(report["student"]["mean"])
-    assert report["separate_students"]["num_parameters"] > 2 * report["student"]["num_parameters"]
-    printed = capsys.readouterr().out
-    assert "majority" in printed
-    assert "few: F1" in printed
-    columns = (run / "metrics.csv").read_text(encoding="utf-8").splitlines()[0].split(",")
-    assert {
-        "many/val/f1",
-        "few/train/logits/labels",
-        "labelled/train/loss",
-        "val/mean",
-        "few/report/student/f1",
-    } <= set(columns)
-    assert "labelled/train/logits/logits" not in columns
-    for name in report["tasks"]:
-        assert (run / "tasks" / name / "outcomes.jsonl").is_file()
-        assert (run / "tasks" / name / "samples.json").is_file()
-    page = (run / "report.html").read_text(encoding="utf-8")
-    assert all(f"Task: {name}" in page for name in report["tasks"])
-    encoders = []
-    for name in report["tasks"]:
-        model, info = AutoModelForQuestionAnswering.from_pretrained(run / "student" / name, output_loading_info=True)
-        assert not info["missing_keys"]
-        assert not info["unexpected_keys"]
-        encoders.append(model.roberta.encoder.layer[0].attention.self.query.weight)
-        assert (run / "student" / name / "head.safetensors").stat().st_size < 2000
-    assert torch.equal(encoders[0], encoders[1])
-    shared = AutoModel.from_pretrained(run / "student" / "encoder", add_pooling_layer=False)
-    assert torch.equal(shared.encoder.layer[0].attention.self.query.weight, encoders[0])
-
-    checkpoint = run / "checkpoints" / "best.ckpt"
-    with pytest.raises(SystemExit):
-        main(["export", *settings_of(parts, teacher_folder), f"--ckpt_path={checkpoint}", "--output=exported"])
-    assert "several tasks are exported one by one" in capsys.readouterr().err
-    main(["validate", *settings_of(parts, teacher_folder), f"--ckpt_path={checkpoint}"])
-    again = tmp_path / "lightning_logs" / "version_1"
-    for name in report["tasks"]:
-        answers = json.loads((again / "tasks" / name / "predictions.json").read_text(encoding="utf-8"))
-        rows = (run / "tasks" / name / "outcomes.jsonl").read_text(encoding="utf-8").splitlines()
-        assert {row["id"]: row["student"]["prediction"] for row in map(json.loads, rows)} == answers
-
-
-@pytest.mark.slow
-def test_two_processes_with_uneven_tasks_end_together_and_alike(parts, teacher_folder, tmp_path):
-    settings = settings_of(parts, teacher_folder)
-    arguments = [sys.executable, str(ROOT / "train.py"), "fit", *settings, "--trainer.devices=2"]
-    finished = subprocess.run(
-        arguments, cwd=tmp_path, capture_output=True, text=True, timeout=600, env={**os.environ, "OMP_NUM_THREADS": "1"}
-    )
-    assert finished.returncode == 0, finished.stderr
-    report = json.loads((tmp_path / "lightning_logs" / "version_0" / "report.json").read_text(encoding="utf-8"))
-    assert report["environment"]["num_devices"] == 2
-    for name, section in report["tasks"].items():
-        # Every question is scored, once, whatever process had it.
-        assert section["student"]["scores"]["num_questions"] == section["data"]["validation"]["examples"], name
