@@ -19,7 +19,7 @@ LAYERS = [
     {"stages", "metrics", "tasks.base"},
     {"tasks", "assets", "text"},
     {"models", "losses", "reporting"},
-    {"data", "teaching", "loggers", "csv_log"},
+    {"data", "teaching", "loggers", "log_steps", "csv_log"},
     {"modules", "callbacks"},
     {"export"},
     {"answering"},

@@ -11,6 +11,7 @@ from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from torch import Tensor
 
 from distill.callbacks.replay import random_state, replay
+from distill.log_steps import is_log_step
 from distill.reporting.faults import Fault, load_fault, save_fault
 from distill.reporting.files import run_folder
 from distill.stages import ActiveStage
@@ -105,7 +106,8 @@ class NumericalGuard(L.Callback):
         scaler = getattr(trainer.precision_plugin, "scaler", None)
         still_scaled = scaler is not None and getattr(optimizer, "_step_supports_amp_scaling", False)
         scale = scaler.get_scale() if scaler is not None and still_scaled else 1.0
-        pl_module.log("train/gradient_norm", norm / scale, batch_size=1)
+        if is_log_step(trainer, pl_module.active_stage):
+            pl_module.log("train/gradient_norm", norm / scale, batch_size=1)
         losses = torch.stack([values["loss"].float() for values in self._values])
         bad = torch.stack((~losses.isfinite().all(), ~norm.isfinite())).float()
         if trainer.world_size > 1:

@@ -11,6 +11,7 @@ from lightning.pytorch.utilities import rank_zero_info
 
 from distill.data.mixing import MixedSampler
 from distill.data.training import TrainingLoader, segments
+from distill.log_steps import is_log_step
 from distill.losses.objective import check_weights
 from distill.stages import Stage, StagePlan
 from distill.types import UserError
@@ -104,5 +105,6 @@ class StageSchedule(L.Callback):
             # Also right when a run resumes exactly at the switch: there the moments saved with it are old ones.
             if active.step == 0 and active.stage.reset_optimizer:
                 optimizer.state.clear()
-        pl_module.log("train/learning_rate", active.learning_rate, batch_size=1)
-        pl_module.log("train/stage", float(active.index), batch_size=1)
+        if is_log_step(trainer, active):
+            pl_module.log("train/learning_rate", active.learning_rate, batch_size=1)
+            pl_module.log("train/stage", float(active.index), batch_size=1)

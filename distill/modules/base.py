@@ -15,6 +15,7 @@ from transformers import PreTrainedModel
 
 from distill.checkpoints import load_checkpoint
 from distill.data.base import TaskDataModule
+from distill.log_steps import is_log_step
 from distill.losses.balance import LossBalance
 from distill.losses.base import DistillationLoss
 from distill.losses.objective import Objective
@@ -177,7 +178,8 @@ class TaskModule(RunModule):
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Return this process's share of the active stage's objective over the batches of all processes.
 
-        Each term is logged raw, and as it counts where terms are balanced; these values are those of all processes.
+        Where anybody looks, each term is logged raw, and as it counts where terms are balanced; these values are those
+        of all processes.
         """
         if self.active_stage is None:
             raise UserError("no active stage: give the Trainer a distill.StageSchedule")
@@ -193,8 +195,9 @@ class TaskModule(RunModule):
             logged |= {f"train/{self.active_stage.name}/{name}": value for name, value in weighted.items()}
         loss = torch.stack([scales[name] * value for name, value in values.items()]).sum()
         self.step_values = {"loss": loss, **values}
-        self.log_dict(logged, batch_size=len(batch.window_ids))
-        self.log("train/loss", loss, prog_bar=True, batch_size=len(batch.window_ids))
+        if is_log_step(self.trainer, self.active_stage):
+            self.log_dict(logged, batch_size=len(batch.window_ids))
+            self.log("train/loss", loss, prog_bar=True, batch_size=len(batch.window_ids))
         return self.weight * torch.stack([scales[name] * share.loss for name, share in shares.items()]).sum()
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:

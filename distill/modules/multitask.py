@@ -16,6 +16,7 @@ from transformers import PreTrainedModel
 
 from distill.checkpoints import load_checkpoint
 from distill.data.base import TaskDataModule
+from distill.log_steps import is_log_step
 from distill.losses.base import DistillationLoss
 from distill.models.loading import check_same_tokenizer, load_frozen, load_tokenizer
 from distill.models.student import Student
@@ -194,7 +195,8 @@ class MultiTaskModule(RunModule):
         member = self.members[batch.task]
         loss = member.training_step(batch, batch_idx)
         self.step_values = member.step_values
-        self.log("train/loss", member.weight * self.step_values["loss"], batch_size=len(batch.window_ids))
+        if is_log_step(self.trainer, self.active_stage):
+            self.log("train/loss", member.weight * self.step_values["loss"], batch_size=len(batch.window_ids))
         return loss
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:

@@ -53,7 +53,7 @@ def fit(teacher_folder, data, folder, balance, ckpt_path=None, **settings):
         num_sanity_val_steps=0,
         use_distributed_sampler=False,
         callbacks=[StageSchedule(stages), LastCheckpoint(), logged],
-        **{"max_epochs": -1, **settings},
+        **{"max_epochs": -1, "log_every_n_steps": 1, **settings},
     )
     trainer.fit(module, data, ckpt_path=ckpt_path)
     return module, logged.steps
