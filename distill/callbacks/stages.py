@@ -66,7 +66,8 @@ class StageSchedule(L.Callback):
         if isinstance(loader, TrainingLoader):
             sampler = loader.loaders[None].sampler
             if isinstance(sampler, MixedSampler):
-                batches = {name: sampler.batches_of(stage.tasks) for name, stage in self.stages.items()}
+                passes = {name: sampler.batches_of(stage.tasks) for name, stage in self.stages.items()}
+                batches = {name: _limited(number, trainer.limit_train_batches) for name, number in passes.items()}
                 steps = {name: math.ceil(number / trainer.accumulate_grad_batches) for name, number in batches.items()}
                 self.plan = StagePlan(self.stages, steps_per_epoch, steps)
                 sampler.follow(self.plan, trainer.accumulate_grad_batches)
@@ -108,3 +109,8 @@ class StageSchedule(L.Callback):
         if is_log_step(trainer, active):
             pl_module.log("train/learning_rate", active.learning_rate, batch_size=1)
             pl_module.log("train/stage", float(active.index), batch_size=1)
+
+
+def _limited(num_batches: int, limit: float) -> int:
+    """Return what the Trainer's ``limit_train_batches`` leaves of a pass: so many batches, or such a part of them."""
+    return min(num_batches, limit) if isinstance(limit, int) else max(1, int(num_batches * limit))

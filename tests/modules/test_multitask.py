@@ -137,6 +137,17 @@ def test_a_stage_of_some_tasks_is_as_long_as_their_data(teacher_folder, data, tm
     assert trainer.global_step == sum(schedule.plan.lengths)
 
 
+@pytest.mark.parametrize(("limit", "lengths"), [(2, [2, 4]), (0.5, [3, 8]), (100, [7, 18])])
+def test_a_limit_on_training_batches_shortens_the_stages_of_some_tasks_too(
+    teacher_folder, data, tmp_path, limit, lengths
+):
+    trainer = fit(make_module(teacher_folder), data, tmp_path, limit_train_batches=limit)
+    schedule = next(callback for callback in trainer.callbacks if isinstance(callback, StageSchedule))
+    assert trainer.train_dataloader.loaders[None].sampler.sizes == {"many": 6, "few": 1, "labelled": 2}
+    assert schedule.plan.lengths == lengths
+    assert trainer.global_step == sum(lengths)
+
+
 def test_tasks_of_one_kind_with_one_teacher_hold_it_once(teacher_folder, data, tmp_path):
     module = make_module(teacher_folder)
     fit(module, data, tmp_path)
