@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Iterable, Mapping
 from itertools import islice
 from pathlib import Path
@@ -11,7 +12,7 @@ import torch
 from lightning.pytorch.cli import OptimizerCallable
 from torch import Tensor
 from torch.utils.data import DataLoader
-from transformers import PreTrainedModel
+from transformers import PreTrainedConfig, PreTrainedModel
 
 from distill.checkpoints import load_checkpoint
 from distill.data.base import TaskDataModule
@@ -78,6 +79,11 @@ class TaskModule(RunModule):
     def teacher(self) -> PreTrainedModel | None:
         """The frozen teacher, where the module has one."""
         return None
+
+    @property
+    @abstractmethod
+    def student_config(self) -> PreTrainedConfig:
+        """The student's configuration, before any weights are loaded."""
 
     @property
     def members(self) -> Mapping[str | None, TaskModule]:

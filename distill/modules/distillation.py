@@ -130,6 +130,11 @@ class DistillationModule(TaskModule):
         """Whether the student starts from no folder; what it inherits, it inherits when a fit begins."""
         return self.student_settings.folder is None
 
+    @property
+    def student_config(self) -> PreTrainedConfig:
+        """The student's configuration, before any weights are loaded."""
+        return self.student_settings.config(load_config(self.teacher_source))
+
     def check(self, max_length: int) -> None:
         """Check sizes, layer map, losses and tokenizers from the configurations alone.
 
@@ -137,7 +142,7 @@ class DistillationModule(TaskModule):
             UserError: If something does not fit.
         """
         teacher = load_config(self.teacher_source)
-        student = self.student_settings.config(teacher)
+        student = self.student_config
         if self.layer_map_settings == PRUNED:
             family_of(teacher)
         self._bind(student, teacher)

@@ -6,14 +6,16 @@ import copy
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from transformers import PreTrainedConfig, PreTrainedModel
 
+from distill.data.base import TaskDataModule
 from distill.losses.base import DistillationLoss
 from distill.models.layer_map import SeparateLayers
-from distill.models.loading import load_config
+from distill.models.loading import check_same_tokenizer, load_config, load_tokenizer
 from distill.models.saving import ENCODER
+from distill.models.sharing import check_same_encoder
 from distill.models.student import TRIMMED, Student
 from distill.modules.base import TaskModule
 from distill.modules.distillation import DistillationModule
@@ -104,6 +106,27 @@ def build_member(
     )
 
 
+def check_members(members: Mapping[str, Any], owner: str, data: TaskDataModule) -> None:
+    """Check the module of each task by its data, and that all can compute with the owner's encoder.
+
+    Args:
+        members: Name of each task to its module.
+        owner: The task whose student's encoder is shared.
+        data: The data of the tasks.
+
+    Raises:
+        UserError: If something does not fit; the message names the task.
+    """
+    tokenizer = load_tokenizer(members[owner].tokenizer_source)
+    for name, member in members.items():
+        try:
+            check_same_tokenizer(load_tokenizer(member.tokenizer_source), tokenizer, f"the teacher of {name}")
+            member.check(data.parts[name].max_length)
+            check_same_encoder(member.student_config, members[owner].student_config)
+        except UserError as error:
+            raise UserError(f"model.tasks.{name}: {error}") from error
+
+
 class _LabelledTask(SingleModule):
     """A task of the student without a teacher."""
 
@@ -117,10 +140,12 @@ class _LabelledTask(SingleModule):
         """Whether the shared encoder does."""
         return True
 
+    @property
+    def student_config(self) -> PreTrainedConfig:
+        """The student's configuration, before any weights are loaded."""
+        assert self.model_source is not None
+        return self.student_settings.config(load_config(self.model_source))
+
     def _build(self) -> PreTrainedModel:
         assert self.model_source is not None
         return self.student_settings.build(self.task, load_config(self.model_source))
-
-    def _config(self) -> PreTrainedConfig:
-        assert self.model_source is not None
-        return self.student_settings.config(load_config(self.model_source))

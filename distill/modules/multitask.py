@@ -18,11 +18,11 @@ from distill.checkpoints import load_checkpoint
 from distill.data.base import TaskDataModule
 from distill.log_steps import is_log_step
 from distill.losses.base import DistillationLoss
-from distill.models.loading import check_same_tokenizer, load_frozen, load_tokenizer
+from distill.models.loading import load_frozen
 from distill.models.student import Student
 from distill.modules.base import STUDENT_PREFIX, TaskModule
 from distill.modules.distillation import DistillationModule, default_losses
-from distill.modules.members import LayerMapSettings, TaskSettings, build_member, check_tasks
+from distill.modules.members import LayerMapSettings, TaskSettings, build_member, check_members, check_tasks
 from distill.modules.run import RunModule, part_of
 from distill.stages import ActiveStage, Stage
 from distill.tasks.base import EvaluationResult, Score, Task
@@ -144,14 +144,7 @@ class MultiTaskModule(RunModule):
         if set(names) != set(known):
             have = ", ".join(str(name) for name in known) if known != [None] else "one task without a name"
             raise UserError(f"model.tasks are {', '.join(names)}, but the data holds {have}; give both the same names")
-        members = self._members()
-        tokenizer = load_tokenizer(members[self._owner_name].tokenizer_source)
-        for name, member in members.items():
-            try:
-                check_same_tokenizer(load_tokenizer(member.tokenizer_source), tokenizer, f"the teacher of {name}")
-                member.check(data.parts[name].max_length)
-            except UserError as error:
-                raise UserError(f"model.tasks.{name}: {error}") from error
+        check_members(self._members(), self._owner_name, data)
 
     def check_stage(self, name: str, stage: Stage) -> None:
         """Check that the tasks that a stage names exist, and that it trains something of each of its tasks."""

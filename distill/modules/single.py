@@ -66,10 +66,19 @@ class SingleModule(TaskModule):
         """Whether there is no pretrained model to start from."""
         return self.model_source is None
 
+    @property
+    def student_config(self) -> PreTrainedConfig:
+        """The model's configuration, before its weights are loaded."""
+        if self.model_source is not None:
+            return load_config(self.model_source)
+        assert self.architecture is not None
+        assert self.tokenizer_source is not None
+        return build_config(self.architecture, load_tokenizer(self.tokenizer_source))
+
     def check(self, max_length: int) -> None:
         """Check that configuration, tokenizer and ``max_length`` fit, before weights or data are loaded."""
         assert self.tokenizer_source is not None
-        config = self._config()
+        config = self.student_config
         check_length(max_length, config, "model")
         check_vocabulary(load_tokenizer(self.tokenizer_source), config, "model")
         self._bind(config)
@@ -93,7 +102,7 @@ class SingleModule(TaskModule):
     def _build(self) -> PreTrainedModel:
         """Load the model, or build it with random weights."""
         if self.model_source is None:
-            model = self.task.build_model(self._config())
+            model = self.task.build_model(self.student_config)
             return initialise_mimetic(model) if self.init == MIMETIC else model
         model, missing = load_model(self.task, self.model_source, "model")
         if missing:
@@ -105,13 +114,6 @@ class SingleModule(TaskModule):
         if not self._is_bound:
             self.objective.bind(model_shape(config), None, None, self.task)
             self._is_bound = True
-
-    def _config(self) -> PreTrainedConfig:
-        if self.model_source is not None:
-            return load_config(self.model_source)
-        assert self.architecture is not None
-        assert self.tokenizer_source is not None
-        return build_config(self.architecture, load_tokenizer(self.tokenizer_source))
 
 
 class QuestionAnsweringModule(SingleModule):

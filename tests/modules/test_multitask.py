@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -161,6 +163,21 @@ def test_a_teacher_is_shared_among_tasks_of_the_same_labels_alone():
     settings = {str(i): TaskSettings(task, "embedded_ner") for i, task in enumerate(tasks)}
     with pytest.raises(UserError, match="labels"):
         MultiTaskModule(settings, student=replace(STUDENT, num_heads=4)).configure_model()
+
+
+def test_teachers_whose_encoders_compute_otherwise_are_refused_before_anything_is_loaded(
+    teacher_folder, data, tmp_path
+):
+    other = shutil.copytree(teacher_folder, tmp_path / "other")
+    config = json.loads((other / "config.json").read_text(encoding="utf-8"))
+    (other / "config.json").write_text(json.dumps({**config, "hidden_act": "relu"}), encoding="utf-8")
+    module = make_module(teacher_folder)
+    module.check_data(data)
+    tasks = {
+        name: TaskSettings(QuestionAnswering(), str(other if name == "few" else teacher_folder)) for name in data.tasks
+    }
+    with pytest.raises(UserError, match=r"model\.tasks\.few: .*hidden_act.*relu.*gelu"):
+        MultiTaskModule(tasks, STUDENT).check_data(data)
 
 
 def test_a_run_resumed_after_any_epoch_ends_as_the_uninterrupted_one(teacher_folder, data, parts, tmp_path):
