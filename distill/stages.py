@@ -30,8 +30,9 @@ class Stage:
             length is then given in steps, since epochs are those of the task's data.
         tasks: The tasks that it trains, of a run that has several; all of them when left out. Its epochs are passes
             over these tasks' data.
-        balance: Scale the terms to equal size by their mean over this many first steps, so that weights are shares of
-            the objective whatever the terms' units; raw values are summed when left out.
+        balance: Scale the terms to equal size by their mean over this many first steps, of several tasks each task's by
+            its own, so that weights are shares of the objective whatever the terms' units; raw values are summed when
+            left out.
     """
 
     weights: dict[str, float] = field(default_factory=dict)

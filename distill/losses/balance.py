@@ -16,7 +16,8 @@ class LossBalance:
     """Scales every term of a stage by ``1 / m_k``, its own mean size ``m_k = mean |term_k|`` over the first steps.
 
     Each term is then about 1 where the stage begins, so the stage's weights are the terms' shares of the objective.
-    During those steps the means are of what was seen so far, the current batch included; afterwards they stay. They
+    Only steps with a batch of these terms count: in a run of several tasks each task is balanced on the first of its
+    own. During them the means are of what was seen so far, the current batch included; afterwards they stay. They
     are a function of the values alone, which are those of all processes, and kept with the checkpoint. A term that is 0
     or not finite in all of them is left as it is. Nothing is read back from the device.
     """
@@ -24,7 +25,9 @@ class LossBalance:
     def __init__(self) -> None:
         self._stage: str | None = None
         self._names: list[str] = []
-        self._first_step = 0
+        # The steps of the stage that had a batch, and the latest of them.
+        self._num_steps = 0
+        self._last_step: int | None = None
         # (2, K): the sum of the sizes of each of K terms, and how many were finite.
         self._seen = torch.zeros(2, 0)
 
@@ -37,11 +40,13 @@ class LossBalance:
         """
         values = widen(torch.stack([value.detach() for value in terms.values()])).abs()
         if (self._stage, self._names) != (active.name, list(terms)):
-            self._stage, self._names, self._first_step = active.name, list(terms), active.step
+            self._stage, self._names, self._num_steps, self._last_step = active.name, list(terms), 0, None
             self._seen = values.new_zeros(2, len(terms))
         self._seen = self._seen.to(values.device)
         assert active.stage.balance is not None
-        if active.step - self._first_step < active.stage.balance:
+        if active.step != self._last_step:
+            self._num_steps, self._last_step = self._num_steps + 1, active.step
+        if self._num_steps <= active.stage.balance:
             is_finite = values.isfinite()
             self._seen = self._seen + torch.stack((values.where(is_finite, 0.0), is_finite.to(values.dtype)))
         sizes, counts = self._seen
@@ -53,11 +58,13 @@ class LossBalance:
         return {
             "stage": self._stage,
             "names": self._names,
-            "first_step": self._first_step,
+            "num_steps": self._num_steps,
+            "last_step": self._last_step,
             "seen": self._seen,
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from a saved state."""
         self._stage, self._names = state["stage"], list(state["names"])
-        self._first_step, self._seen = state["first_step"], state["seen"]
+        self._num_steps, self._last_step = state["num_steps"], state["last_step"]
+        self._seen = state["seen"]

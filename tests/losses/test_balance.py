@@ -79,3 +79,18 @@ def test_value_that_is_not_finite_is_not_counted(odd):
 
 def test_zero_is_left_as_it_is_and_a_negative_term_keeps_its_sign():
     assert floats(LossBalance().factors(at(0), terms(0.0, -2.0))) == {"hidden": 1.0, "logits": 0.5}
+
+
+def test_steps_without_a_batch_are_not_counted():
+    """In a run of several tasks each sees some of the steps alone."""
+    balance = LossBalance()
+    steps = [0, 7, 30, 31, 90]
+    factors = [floats(balance.factors(at(step), terms(*seen))) for step, seen in zip(steps, SEEN, strict=True)]
+    assert factors == run(LossBalance())
+
+
+def test_batches_of_one_step_count_as_one():
+    balance = LossBalance()
+    for step, hidden in ((0, 1.0), (0, 3.0), (4, 5.0), (4, 7.0)):
+        balance.factors(at(step, balance=2), terms(hidden, 1.0))
+    assert floats(balance.factors(at(9, balance=2), terms(100.0, 1.0)))["hidden"] == pytest.approx(1 / 4)

@@ -180,6 +180,25 @@ def test_teachers_whose_encoders_compute_otherwise_are_refused_before_anything_i
         MultiTaskModule(tasks, STUDENT).check_data(data)
 
 
+def test_every_task_is_balanced_on_the_first_batches_of_its_own(teacher_folder, data, tmp_path):
+    raw: dict[str, list[float]] = {}
+    factors: dict[str, list[float]] = {}
+
+    class Note(L.Callback):
+        def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx) -> None:
+            logged = trainer.callback_metrics
+            raw.setdefault(batch.task, []).append(value := float(logged[f"{batch.task}/train/logits/labels"]))
+            weighted = float(logged[f"{batch.task}/train/logits/labels_weighted"])
+            factors.setdefault(batch.task, []).append(weighted / value)
+
+    stages = {"logits": Stage({"logits": 1.0, "labels": 1.0}, epochs=3, learning_rate=1e-2, balance=2)}
+    fit(make_module(teacher_folder), data, tmp_path, stages, callbacks=[Note()], log_every_n_steps=1)
+    assert {name: len(values) for name, values in raw.items()} == {"many": 18, "few": 3, "labelled": 6}
+    for name, values in raw.items():
+        expected = [1 / values[0], *[2 / (values[0] + values[1])] * (len(values) - 1)]
+        assert factors[name] == pytest.approx(expected, rel=1e-5)
+
+
 def test_a_run_resumed_after_any_epoch_ends_as_the_uninterrupted_one(teacher_folder, data, parts, tmp_path):
     whole = make_module(teacher_folder)
     fit(whole, data, tmp_path / "whole")
