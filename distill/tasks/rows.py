@@ -84,6 +84,32 @@ def class_names(feature: Any) -> Sequence[str] | None:
     return inner.names if isinstance(inner, datasets.ClassLabel) else None
 
 
+def class_name(number: Any, names: Sequence[str], where: str) -> str | None:
+    """Return the name behind a number; None where the class is kept secret or unknown, which is -1 or null.
+
+    Raises:
+        UserError: If there is no such class.
+    """
+    if number is None or number == -1:
+        return None
+    if not 0 <= number < len(names):
+        raise UserError(f"{where}: class {number}, but the set names {len(names)} (-1 would be none): repair the set")
+    return names[number]
+
+
+def check_any_label(num_examples: int, num_rows: int, source: str) -> None:
+    """Check that rows of a hub set were left when those without labels were dropped.
+
+    Raises:
+        UserError: If there are none.
+    """
+    if num_rows and not num_examples:
+        raise UserError(
+            f"{source}: no row has labels, all {num_rows:,} are marked as unknown (-1 or null): name a split that has"
+            " them in hub_splits"
+        )
+
+
 def listed(files: Sequence[str | Path], suffixes: Sequence[str]) -> dict[Path, str]:
     """Return files in order, each with its name, or its path where another one is called the same.
 

@@ -10,7 +10,18 @@ from pathlib import Path
 from typing import Any
 
 from distill.tasks.classification.examples import LabelledText
-from distill.tasks.rows import class_names, hub_source, json_rows, listed, load_rows, read_lines, shown, unknown_label
+from distill.tasks.rows import (
+    check_any_label,
+    class_name,
+    class_names,
+    hub_source,
+    json_rows,
+    listed,
+    load_rows,
+    read_lines,
+    shown,
+    unknown_label,
+)
 from distill.types import UserError
 
 _FILE_SUFFIXES = (".tsv", ".csv", ".jsonl")
@@ -74,20 +85,27 @@ class TextReader:
         return examples
 
     def read_hub(self, name: str, config: str | None, split: str) -> list[LabelledText]:
-        """Return the examples of a hub set.
+        """Return the examples of a hub set; rows whose class is unknown, -1 or null, are dropped and counted.
 
         Raises:
-            UserError: If it cannot be reached, lacks a column, or a row is wrong.
+            UserError: If it cannot be reached, lacks a column, a row is wrong, or no row has a label.
         """
         source = hub_source(name, config, split)
         rows = load_rows(name, config, split)
         self._check_columns(rows.column_names, source)
         names = class_names(rows.features[self.columns.label]) if self.require_labels else None
         self.counts["files"] += 1
-        return [
-            self._example(f"{source}: row {index}", f"{split}:{index}", _named(row, self.columns.label, names))
-            for index, row in enumerate(rows)
-        ]
+        examples = []
+        for index, row in enumerate(rows):
+            where = f"{source}: row {index}"
+            if names is not None:
+                row = {**row, self.columns.label: class_name(row[self.columns.label], names, where)}
+                if row[self.columns.label] is None:
+                    self.counts["dropped_without_label"] += 1
+                    continue
+            examples.append(self._example(where, f"{split}:{index}", row))
+        check_any_label(len(examples), len(rows), source)
+        return examples
 
     def _table_rows(self, path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         """Yield the line and the cells by name of every row of a file in columns; blank lines are passed over."""
@@ -154,11 +172,3 @@ class TextReader:
         if label not in self.labels:
             raise unknown_label(where, label, self.labels)
         return label
-
-
-def _named(row: Mapping[str, Any], key: str, names: Sequence[str] | None) -> Mapping[str, Any]:
-    """Return a row with its class by name; hub sets mark texts whose class is kept secret by -1."""
-    if names is None:
-        return row
-    number = row[key]
-    return {**row, key: names[number] if 0 <= number < len(names) else number}

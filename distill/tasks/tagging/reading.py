@@ -8,7 +8,18 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from distill.tasks.rows import class_names, hub_source, json_rows, listed, load_rows, read_lines, shown, unknown_label
+from distill.tasks.rows import (
+    check_any_label,
+    class_name,
+    class_names,
+    hub_source,
+    json_rows,
+    listed,
+    load_rows,
+    read_lines,
+    shown,
+    unknown_label,
+)
 from distill.tasks.tagging.examples import TaggedSentence
 from distill.types import UserError
 
@@ -67,8 +78,10 @@ class SentenceReader:
     def read_hub(self, name: str, config: str | None, split: str) -> list[TaggedSentence]:
         """Return the sentences of a hub set with a column of lists of words and one of lists of labels.
 
+        Sentences with a word whose class is unknown, -1 or null, are dropped and counted.
+
         Raises:
-            UserError: If it cannot be reached, has no such columns, or a row is wrong.
+            UserError: If it cannot be reached, has no such columns, a row is wrong, or no row has labels.
         """
         source = hub_source(name, config, split)
         rows = load_rows(name, config, split)
@@ -77,10 +90,17 @@ class SentenceReader:
         labels_key = _key(dict.fromkeys(columns), LABELS_NAMES, self.label_column, source)
         names = class_names(rows.features[labels_key])
         self.counts["files"] += 1
-        return [
-            self._sentence(f"{source}: row {index}", f"{split}:{index}", row[words_key], _named(row[labels_key], names))
-            for index, row in enumerate(rows)
-        ]
+        sentences = []
+        for index, row in enumerate(rows):
+            where, labels = f"{source}: row {index}", row[labels_key]
+            if names is not None and isinstance(labels, list):
+                labels = [class_name(number, names, where) for number in labels]
+                if None in labels:
+                    self.counts["dropped_without_label"] += 1
+                    continue
+            sentences.append(self._sentence(where, f"{split}:{index}", row[words_key], labels))
+        check_any_label(len(sentences), len(rows), source)
+        return sentences
 
     def _read_file(self, path: Path, name: str) -> Iterator[TaggedSentence]:
         """Yield a file's sentences, which ``name`` and their first line identify."""
@@ -198,8 +218,3 @@ def _key(row: Mapping[str, Any], names: Iterable[str], wanted: int | str | None,
         if name in row:
             return name
     raise UserError(f"{where}: no {' or '.join(map(repr, candidates))}; it has {', '.join(map(repr, row))}")
-
-
-def _named(values: Any, names: Sequence[str] | None) -> Any:
-    """Return labels by their names where a hub set holds their numbers."""
-    return values if names is None or not isinstance(values, list) else [names[value] for value in values]

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import datasets
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from distill.tasks.classification import LabelledText, SequenceClassification, TextColumns, TextReader
@@ -100,6 +104,34 @@ def test_hub_set_with_numbered_classes(tmp_path):
         SequenceClassification(["sí", "x"], TextColumns("premise", "hypothesis")).read_hub(str(folder), None, "train")
     with pytest.raises(UserError, match=r"no column 'sentence1', 'sentence2'"):
         SequenceClassification().read_hub(str(folder), None, "train")
+
+
+def unlabelled(folder: Path, classes: list) -> str:
+    """Return a folder that ``datasets`` loads, with classes as numbers."""
+    names = datasets.ClassLabel(names=list(LABELS))
+    features = datasets.Features({"sentence1": datasets.Value("string"), "label": names})
+    table = pa.table({"sentence1": ["a"] * len(classes), "label": classes}, schema=features.arrow_schema)
+    folder.mkdir()
+    pq.write_table(table, folder / "test.parquet")
+    return str(folder)
+
+
+def test_hub_texts_of_no_known_class_are_dropped_and_counted(tmp_path):
+    folder = unlabelled(tmp_path / "set", [1, -1, None, 0])
+    task = SequenceClassification(LABELS, TextColumns(pair=None))
+    examples, counts = task.read_hub(folder, None, "test")
+    assert examples == [LabelledText("test:0", "a", None, "1"), LabelledText("test:3", "a", None, "0")]
+    assert counts == {"files": 1, "examples": 2, "dropped_without_label": 2}
+
+
+def test_hub_set_without_any_known_class_is_refused(tmp_path):
+    task = SequenceClassification(LABELS, TextColumns(pair=None))
+    folder = unlabelled(tmp_path / "set", [-1, -1])
+    with pytest.raises(UserError, match=r"\[test\]: no row has labels, all 2 are marked as unknown.*hub_splits"):
+        task.read_hub(folder, None, "test")
+    folder = unlabelled(tmp_path / "other", [0, 2])
+    with pytest.raises(UserError, match=r"row 1: class 2, but the set names 2 \(-1 would be none\)"):
+        task.read_hub(folder, None, "test")
 
 
 def test_paws_x_is_read_whole(real_data):

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import datasets
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from distill.tasks.tagging import SentenceReader, TaggedSentence, TokenClassification
@@ -160,6 +163,42 @@ def test_hub_set_with_numbered_classes(hub_folder):
     sentences, counts = TokenClassification(LABELS).read_hub(str(hub_folder), None, "train")
     assert sentences == [TaggedSentence("train:0", ("Lucía", "ríe"), ("B-PER", "O"))]
     assert counts["words"] == 2
+
+
+def unlabelled(folder: Path, tags: list) -> str:
+    """Return a folder that ``datasets`` loads: two words a row, with classes as numbers."""
+    features = datasets.Features(
+        {
+            "tokens": datasets.List(datasets.Value("string")),
+            "ner_tags": datasets.List(datasets.ClassLabel(names=list(LABELS))),
+        }
+    )
+    table = pa.table(
+        {"tokens": [["Lucía", "ríe"]] * len(tags), "ner_tags": pa.array(tags, pa.list_(pa.int64()))},
+        schema=features.arrow_schema,
+    )
+    folder.mkdir()
+    pq.write_table(table, folder / "test.parquet")
+    return str(folder)
+
+
+def test_hub_sentences_with_words_of_no_known_class_are_dropped_and_counted(tmp_path):
+    folder = unlabelled(tmp_path / "set", [[1, 0], [-1, -1], [0, -1], [None, 0], [0, 0]])
+    sentences, counts = TokenClassification(LABELS).read_hub(folder, None, "test")
+    assert [(sentence.sentence_id, sentence.labels) for sentence in sentences] == [
+        ("test:0", ("B-PER", "O")),
+        ("test:4", ("O", "O")),
+    ]
+    assert counts == {"files": 1, "sentences": 2, "words": 4, "dropped_without_label": 3}
+
+
+def test_hub_set_without_any_known_class_is_refused(tmp_path):
+    folder = unlabelled(tmp_path / "set", [[-1, -1]])
+    with pytest.raises(UserError, match=r"\[test\]: no row has labels, all 1 are marked as unknown.*hub_splits"):
+        TokenClassification(LABELS).read_hub(folder, None, "test")
+    folder = unlabelled(tmp_path / "other", [[0, 9]])
+    with pytest.raises(UserError, match=r"row 0: class 9, but the set names 5 \(-1 would be none\)"):
+        TokenClassification(LABELS).read_hub(folder, None, "test")
 
 
 def test_hub_set_with_other_labels_or_columns_is_refused(hub_folder):
