@@ -119,7 +119,7 @@ class TextReader:
         )
         header = self.columns.header
         if header is not None:
-            self._check_columns(header, f"{path}: columns.header")
+            self._check_header(header, f"{path}: columns.header")
         last_line = 0
         try:
             for cells in reader:
@@ -129,7 +129,7 @@ class TextReader:
                 where = f"{path}: line {number}"
                 if header is None:
                     header = tuple(cells)
-                    self._check_columns(header, where)
+                    self._check_header(header, where)
                     continue
                 if len(cells) != len(header):
                     raise UserError(
@@ -139,6 +139,13 @@ class TextReader:
                 yield number, dict(zip(header, cells, strict=True))
         except csv.Error as error:
             raise UserError(f"{path}: line {reader.line_num}: malformed CSV: {error}") from None
+
+    def _check_header(self, names: Sequence[str], where: str) -> None:
+        """Check that a table's columns differ in their names and hold what is looked for."""
+        twice = next((name for name in names if names.count(name) > 1), None)
+        if twice is not None:
+            raise UserError(f"{where}: two columns are called {shown(twice)}: give each a name of its own")
+        self._check_columns(names, where)
 
     def _check_columns(self, names: Sequence[str], where: str) -> None:
         """Check that columns have the names that are looked for."""

@@ -62,6 +62,8 @@ def test_labels_are_not_needed_to_predict(tmp_path):
     ("name", "content", "message"),
     [
         ("a.tsv", TSV.split("\n", 1)[1], "line 1: no column 'sentence1', 'sentence2', 'label', it has 'Ana \"ríe'"),
+        ("a.tsv", "sentence1\tlabel\tsentence2\tlabel\na\t0\tb\t1\n", "line 1: two columns are called 'label'"),
+        ("a.csv", "x,sentence1,sentence2,label,x\n1,a,b,1,2\n", "line 1: two columns are called 'x'"),
         ("a.tsv", TSV + "sola\t1\n", "line 5: 2 columns, the header has 3"),
         ("a.tsv", TSV + "a\tb\t1\tc\n", "line 5: 4 columns, the header has 3"),
         ("a.tsv", TSV + "a\tb\t2\n", "line 5: unknown label '2'; the task's labels are 0, 1"),
@@ -82,6 +84,12 @@ def test_bad_files_are_refused_by_file_and_line(tmp_path, name, content, message
     with pytest.raises(UserError) as caught:
         TextReader(LABELS, TextColumns()).read([file])
     assert str(caught.value).startswith(f"{file}: {message}")
+
+
+def test_named_columns_of_one_name_are_refused(tmp_path):
+    header = ("sentence1", "sentence2", "label", "label")
+    with pytest.raises(UserError, match=r"a\.tsv: columns\.header: two columns are called 'label'"):
+        TextReader(LABELS, TextColumns(header=header)).read([write(tmp_path, "a.tsv", "a\tb\t0\t1\n")])
 
 
 def test_hub_set_with_numbered_classes(tmp_path):
