@@ -178,6 +178,10 @@ class DistillationModule(TaskModule):
         if is_new:
             self._start_student(self._student_start)
             self.share_encoder()
+            if self.teacher is not None and self.layer_map_settings == SIMILARITY:
+                # What counts is the encoder that the student computes with, which in a run of several is another's.
+                self.similarity = self._student_start.compare(self.student, self.teacher)
+                self._take_layers(self.similarity.layers)
             self._student_recorder = Recorder(self.student)
 
     def on_fit_start(self) -> None:
@@ -262,9 +266,6 @@ class DistillationModule(TaskModule):
         if self.inheritance is not None:
             rank_zero_info("student: %s", self.inheritance.describe())
         start.trim(self.student)
-        if self.layer_map_settings == SIMILARITY:
-            self.similarity = start.compare(self.student, self.teacher)
-            self._take_layers(self.similarity.layers)
 
     def _take_layers(self, layers: Sequence[int]) -> None:
         """Go by a layer map that was found, the first process's, since each has seen other text."""

@@ -17,6 +17,7 @@ from distill.callbacks.stages import StageSchedule
 from distill.checkpoints import load_checkpoint
 from distill.data.multitask import MultiTaskDataModule
 from distill.models.loading import load_frozen
+from distill.models.start import StudentStart
 from distill.models.student import Student
 from distill.modules.distillation import DistillationModule
 from distill.modules.members import TaskSettings
@@ -178,6 +179,29 @@ def test_teachers_whose_encoders_compute_otherwise_are_refused_before_anything_i
     }
     with pytest.raises(UserError, match=r"model\.tasks\.few: .*hidden_act.*relu.*gelu"):
         MultiTaskModule(tasks, STUDENT).check_data(data)
+
+
+def test_layer_maps_by_similarity_look_at_the_encoder_that_is_shared(teacher_folder, data, tmp_path, monkeypatch):
+    compared = []
+    compare = StudentStart.compare
+
+    def note(self, student, teacher):
+        compared.append(student.base_model.encoder)
+        return compare(self, student, teacher)
+
+    monkeypatch.setattr(StudentStart, "compare", note)
+    module = make_module(teacher_folder, layer_map="similarity")
+    fit(module, data, tmp_path)
+    assert len(compared) == 2  # the labelled task has no layers to learn from
+    for name, encoder in zip(("many", "few"), compared, strict=True):
+        member = module.members[name]
+        assert encoder is module.members["many"].student.base_model.encoder
+        assert [teacher for _, teacher in member.layer_map.attention] == list(member.similarity.layers)
+    resumed = make_module(teacher_folder, layer_map="similarity")
+    fit(resumed, data, tmp_path, ckpt_path=tmp_path / "checkpoints" / "last.ckpt")
+    assert [m.layer_map for m in list(resumed.members.values())[:2]] == [
+        module.members[name].layer_map for name in ("many", "few")
+    ]
 
 
 def test_every_task_is_balanced_on_the_first_batches_of_its_own(teacher_folder, data, tmp_path):
