@@ -10,10 +10,10 @@ import torch
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 from torch import Tensor
-from transformers import PreTrainedModel
+from transformers import PreTrainedConfig, PreTrainedModel
 
 from distill.data.windows import LENGTH_MULTIPLE
-from distill.models.loading import first_line, load_model, resolve_source
+from distill.models.loading import first_line, load_config, load_model, resolve_source
 from distill.reporting.size import num_parameters
 from distill.tasks.question_answering.task import QuestionAnswering
 from distill.types import UserError
@@ -26,9 +26,10 @@ DTYPES: dict[BackendName, tuple[str, ...]] = {
     "onnx": ("float32", "int8"),
 }
 
-#: Tokens of a batch: on a CPU the activations of larger ones leave its caches (a sixth slower at twice as many, for 6
-#: layers of 512), an accelerator needs more to be busy.
-CPU_TOKENS = 2048
+#: What the widest activations of a batch may take on a CPU, in bytes: those of larger batches leave its caches (for 6
+#: layers of 512 a tenth slower at three times as much), in smaller ones the calls cost more than the products.
+CPU_ACTIVATIONS = 8 * 2**20
+#: Tokens of a batch on an accelerator, which needs many to be busy.
 ACCELERATOR_TOKENS = 32768
 
 #: Float32 on a CPU pays nothing for a new shape, so that windows need no more padding than vector units like.
@@ -52,6 +53,12 @@ class Backend(Protocol):
         """Return start and end logits, (B, S, 2), for ``input_ids`` and its companions, each (B, S)."""
 
 
+def cpu_tokens(config: PreTrainedConfig) -> int:
+    """Return how many tokens of a batch fill :data:`CPU_ACTIVATIONS` in float32, where a layer is widest."""
+    width = getattr(config, "intermediate_size", 4 * config.hidden_size)
+    return max(1, CPU_ACTIVATIONS // (4 * width))
+
+
 class TorchBackend:
     """A transformers model in eval mode on one device."""
 
@@ -61,7 +68,7 @@ class TorchBackend:
         self.model = model.eval().to(self.device)
         self.num_parameters: int | None = num_parameters(model)
         is_cpu = self.device.type == "cpu"
-        self.tokens_per_batch = CPU_TOKENS if is_cpu else ACCELERATOR_TOKENS
+        self.tokens_per_batch = cpu_tokens(model.config) if is_cpu else ACCELERATOR_TOKENS
         is_free = is_cpu and self.model.dtype == torch.float32
         self.length_multiple = CPU_LENGTH_MULTIPLE if is_free else LENGTH_MULTIPLE
 
@@ -80,7 +87,7 @@ class OnnxBackend:
         self.task = QuestionAnswering()
         self.model = OnnxModel.load(folder, dtype)
         self.num_parameters: int | None = None
-        self.tokens_per_batch = CPU_TOKENS
+        self.tokens_per_batch = cpu_tokens(load_config(str(folder)))
         self.length_multiple = CPU_LENGTH_MULTIPLE
 
     def __call__(self, inputs: Mapping[str, Tensor]) -> Tensor:

@@ -1,10 +1,10 @@
 import pytest
 import torch
-from transformers import RobertaForQuestionAnswering, RobertaModel
+from transformers import DistilBertConfig, RobertaConfig, RobertaForQuestionAnswering, RobertaModel
 
 from distill import QuestionAnswerer
 from distill.answering import backends
-from distill.answering.backends import TorchBackend, load_backend, local_folder, resolve_device
+from distill.answering.backends import TorchBackend, cpu_tokens, load_backend, local_folder, resolve_device
 from distill.data.windows import LENGTH_MULTIPLE
 from distill.export.graph import export_graph
 from distill.types import UserError
@@ -31,6 +31,15 @@ def test_precision_is_the_one_asked_for(teacher_folder):
 def test_only_low_precision_pays_for_new_lengths(teacher_folder):
     assert load_backend(str(teacher_folder), "torch", "float32", "cpu").length_multiple == 8
     assert load_backend(str(teacher_folder), "torch", "bfloat16", "cpu").length_multiple == LENGTH_MULTIPLE
+
+
+@pytest.mark.parametrize(("config", "tokens"), [
+    (RobertaConfig(hidden_size=512, intermediate_size=3072, num_attention_heads=16), 682),
+    (RobertaConfig(hidden_size=128, intermediate_size=512, num_attention_heads=4), 4096),
+    (DistilBertConfig(dim=768, n_heads=12), 682),
+])  # fmt: skip
+def test_wider_models_get_smaller_batches_on_a_cpu(config, tokens):
+    assert cpu_tokens(config) == tokens  # of 8 MiB
 
 
 def test_a_model_in_training_is_switched_to_eval(teacher_config):
