@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+import distill
 from distill.cli import main
 
 CONFIGS = Path(__file__).parents[1] / "configs"
@@ -125,6 +126,22 @@ def shrink(teacher_folder, backbone_folder, squad_file, text_file, tmp_path):
         return [*main, f"--data.others={others}"]
 
     return arguments
+
+
+SEVERAL = [path for path in RUNS if "distill.MultiTaskModule" in path.read_text(encoding="utf-8")]
+
+
+@pytest.mark.parametrize("path", SEVERAL, ids=lambda path: str(path.relative_to(CONFIGS)))
+def test_wandb_keeps_the_best_main_score_of_every_task(path):
+    config = yaml.safe_load(path.read_text(encoding="utf-8"))
+    expected = {"val/mean"}
+    for name, settings in config["model"]["init_args"]["tasks"].items():
+        kind = getattr(distill, settings["task"]["class_path"].removeprefix("distill."))
+        labels = {key: value for key, value in settings["task"].get("init_args", {}).items() if key == "labels"}
+        expected.add(f"{name}/val/{kind(**labels).main_score.name}")
+    for logger in config["trainer"]["logger"]:
+        if logger["class_path"] == "distill.WandbRun":
+            assert set(logger["init_args"]["best"]) == expected
 
 
 def test_there_are_configurations():
