@@ -11,15 +11,21 @@ from lightning.pytorch import Trainer
 from distill.callbacks.stages import StageSchedule
 from distill.data.base import TaskDataModule
 from distill.data.datamodule import SquadDataModule
+from distill.data.labelled import LabelledDataModule
+from distill.data.multitask import MultiTaskDataModule
 from distill.data.text import TextDataModule
 from distill.distributed.strategy import StagedDDP
 from distill.losses.relations import RelationLoss
 from distill.losses.repetition import RepetitionLoss
 from distill.models.student import Student
-from distill.modules.base import TaskModule
 from distill.modules.distillation import DistillationModule, default_losses
+from distill.modules.members import TaskSettings
+from distill.modules.multitask import MultiTaskModule
+from distill.modules.run import RunModule
 from distill.modules.single import MaskedLanguageModule
 from distill.stages import Stage
+from distill.tasks.question_answering.task import QuestionAnswering
+from distill.tasks.tagging.task import TokenClassification
 
 #: Windows in a batch of all processes together.
 BATCH_SIZE = 6
@@ -37,6 +43,17 @@ STAGES = {
     "logits": Stage({"logits": 1.0, "labels": 0.5}, steps=15, learning_rate=2e-3, temperature=2.0, balance=4),
 }
 
+#: The same for several tasks, which have the usual losses; those of the first stage leave the words' head idle.
+TASK_STAGES = {
+    "intermediate": Stage(
+        {"attention": 1.0, "hidden": 1.0, "embeddings": 1.0}, steps=15, learning_rate=2e-3, tasks=["many", "few"]
+    ),
+    "logits": STAGES["logits"],
+}
+
+#: The labels of the words.
+WORD_LABELS = ("O", "B-PER")
+
 
 class Notes(L.Callback):
     """Keeps the gradients of every step, averaged and not yet clipped, and what was logged."""
@@ -46,8 +63,9 @@ class Notes(L.Callback):
         self.logged: list[dict[str, float]] = []
 
     def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
-        if trainer.precision == "64-true" and pl_module.teacher is not None:
-            pl_module.teacher.double()
+        for member in pl_module.members.values():
+            if trainer.precision == "64-true" and member.teacher is not None:
+                member.teacher.double()
 
     def on_before_optimizer_step(self, trainer: Any, pl_module: Any, optimizer: Any) -> None:
         self.gradients.append({name: p.grad.clone() for name, p in pl_module.named_parameters() if p.grad is not None})
@@ -57,7 +75,7 @@ class Notes(L.Callback):
 
 
 def fit(
-    module: TaskModule, data: TaskDataModule, stages: dict[str, Stage], num_processes: int, folder: str, **settings: Any
+    module: RunModule, data: TaskDataModule, stages: dict[str, Stage], num_processes: int, folder: str, **settings: Any
 ) -> dict[str, Any]:
     """Return gradients and logged values by step, and the final weights."""
     notes = Notes()
@@ -79,7 +97,8 @@ def fit(
         **settings,
     )
     trainer.fit(module, data)
-    return {"gradients": notes.gradients, "logged": notes.logged, "weights": module.state_dict()}
+    weights = {name: parameter.detach() for name, parameter in module.named_parameters()}
+    return {"gradients": notes.gradients, "logged": notes.logged, "weights": weights}
 
 
 def fit_questions(
@@ -123,12 +142,38 @@ def fit_text(num_processes: int, backbone: str, text: str, folder: str, **settin
     return fit(module, data, stages, num_processes, folder, **settings)
 
 
-def compare(teacher: str, backbone: str, questions: str, text: str, folder: str, num_processes: int) -> dict[str, Any]:
+def fit_tasks(num_processes: int, teacher: str, questions: str, words: str, folder: str, **settings: Any) -> Any:
+    """Distil a tiny student for two sets of questions and for words, of very different sizes."""
+    torch.manual_seed(5)
+    tasks = {
+        "many": TaskSettings(QuestionAnswering(), teacher),
+        "few": TaskSettings(QuestionAnswering(), teacher, weight=0.5),
+        "words": TaskSettings(TokenClassification(WORD_LABELS)),
+    }
+    student = Student(num_layers=2, hidden_size=8, num_heads=2, intermediate_size=16, dropout=0.0)
+    module = MultiTaskModule(tasks, student, teacher_cache=None)
+    shared: dict[str, Any] = {"batch_size": BATCH_SIZE // num_processes, "cache_dir": f"{folder}/cache"}
+    limits = {"max_length": 48, "doc_stride": 8, "max_question_length": 24}
+    parts: dict[str, TaskDataModule] = {
+        name: SquadDataModule(train_files=[file], validation_files=[file], **limits, **shared)
+        for name, file in (("many", questions), ("few", questions.replace(".json", "-few.json")))
+    }
+    parts["words"] = LabelledDataModule(train_files=[words], validation_files=[words], max_length=48, **shared)
+    data = MultiTaskDataModule(parts, tokenizer=teacher, seed=5)
+    module.tell_tasks(data)
+    return fit(module, data, TASK_STAGES, num_processes, folder, **settings)
+
+
+def compare(
+    teacher: str, backbone: str, questions: str, text: str, words: str, folder: str, num_processes: int
+) -> dict[str, Any]:
     """Run every fit that tests compare."""
     results = {}
     for precision in ("32-true", "64-true"):
         for case, accumulated in ((1, 1), (2, 2), ("tokens", 2)):
             settings = {"precision": precision, "accumulate_grad_batches": accumulated, "by_tokens": case == "tokens"}
             results[precision, case] = fit_questions(num_processes, teacher, questions, folder, **settings)
+        settings = {"precision": precision, "accumulate_grad_batches": 2}
+        results[precision, "tasks"] = fit_tasks(num_processes, teacher, questions, words, folder, **settings)
         results[precision, "text"] = fit_text(num_processes, backbone, text, folder, precision=precision)
     return results

@@ -19,9 +19,13 @@ def fits(tmp_path_factory, teacher_folder, backbone_folder):
     folder = tmp_path_factory.mktemp("fits")
     document = squad_document(10)
     (folder / "questions.json").write_text(json.dumps(document, ensure_ascii=False), encoding="utf-8")
+    few = json.dumps(squad_document(2, "few"), ensure_ascii=False)
+    (folder / "questions-few.json").write_text(few, encoding="utf-8")
+    sentences = [[f"{name} B-PER", *["vino O"] * (1 + i % 5)] for i, name in enumerate(["Ana", "Lucía"] * 8)]
+    (folder / "words.conll").write_text("\n\n".join("\n".join(rows) for rows in sentences), encoding="utf-8")
     contexts = [paragraph["context"] for paragraph in document["data"][0]["paragraphs"]]
     (folder / "text.txt").write_text("\n\n\n".join(contexts), encoding="utf-8")
-    sources = [str(folder / name) for name in ("questions.json", "text.txt")]
+    sources = [str(folder / name) for name in ("questions.json", "text.txt", "words.conll")]
     models = [str(teacher_folder), str(backbone_folder)]
     one = compare(*models, *sources, str(folder), 1)
     return one, run_processes(compare, 2, folder / "two", *models, *sources, str(folder), 2)
@@ -38,7 +42,7 @@ def is_noise(name: str, steps: list[dict[str, torch.Tensor]]) -> bool:
     return any(float(step[name].abs().max()) < 1e-13 for step in steps if name in step)
 
 
-@pytest.mark.parametrize("accumulated", [1, 2, "tokens", "text"])
+@pytest.mark.parametrize("accumulated", [1, 2, "tokens", "text", "tasks"])
 def test_gradients_of_the_first_step_are_those_of_one_process(fits, accumulated):
     one, two = fits
     expected = one["32-true", accumulated]["gradients"][0]
@@ -49,7 +53,7 @@ def test_gradients_of_the_first_step_are_those_of_one_process(fits, accumulated)
         assert max(errors.values()) < 1e-6
 
 
-@pytest.mark.parametrize("accumulated", [1, 2, "tokens", "text"])
+@pytest.mark.parametrize("accumulated", [1, 2, "tokens", "text", "tasks"])
 def test_weights_and_logged_values_after_both_stages_are_those_of_one_process(fits, accumulated):
     one, two = fits
     expected = one["64-true", accumulated]
