@@ -15,6 +15,7 @@ from distill.callbacks.checkpoints import BestInFinalStage, LastCheckpoint
 from distill.callbacks.random_state import RandomState
 from distill.callbacks.stages import StageSchedule
 from distill.checkpoints import load_checkpoint
+from distill.data.labelled import LabelledDataModule
 from distill.data.multitask import MultiTaskDataModule
 from distill.models.loading import load_frozen
 from distill.models.start import StudentStart
@@ -23,6 +24,7 @@ from distill.modules.distillation import DistillationModule
 from distill.modules.members import TaskSettings
 from distill.modules.multitask import MultiTaskModule
 from distill.stages import Stage
+from distill.tasks.classification.task import SequenceClassification
 from distill.tasks.question_answering.task import QuestionAnswering
 from distill.tasks.tagging.task import TokenClassification
 from distill.types import UserError
@@ -91,6 +93,61 @@ def test_the_gradient_of_a_task_reaches_no_other_head(teacher_folder, data, tmp_
     for task, with_gradient, changed in watch.seen:
         assert with_gradient == [task]
         assert changed == [task]
+
+
+def save_teacher(task, teacher_config, tokenizer, folder: Path) -> str:
+    task.build_model(teacher_config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return str(folder)
+
+
+def test_the_gradient_of_a_task_reaches_only_the_encoder_and_its_own_parts_whatever_its_kind(
+    parts, teacher_folder, teacher_config, tokenizer, tmp_path
+):
+    words, pairs = TokenClassification(["O", "B-PER"]), SequenceClassification()
+    tasks = {
+        "questions": TaskSettings(QuestionAnswering(), str(teacher_folder)),
+        "words": TaskSettings(words, save_teacher(words, teacher_config, tokenizer, tmp_path / "words")),
+        "pairs": TaskSettings(pairs, save_teacher(pairs, teacher_config, tokenizer, tmp_path / "pairs")),
+    }
+    (tmp_path / "a.conll").write_text("Ana B-PER\nvino O\n\n" * 8, encoding="utf-8")
+    (tmp_path / "a.tsv").write_text("sentence1\tsentence2\tlabel\n" + "Ana vino.\tVino Ana.\t1\n" * 8, encoding="utf-8")
+    own = {"questions": parts["few"]}
+    for name, file in (("words", "a.conll"), ("pairs", "a.tsv")):
+        files = [str(tmp_path / file)]
+        own[name] = LabelledDataModule(
+            train_files=files, validation_files=files, max_length=32, batch_size=4, cache_dir=str(tmp_path / "cache")
+        )
+    data = MultiTaskDataModule(own, sampling="uniform", tokenizer=str(teacher_folder), seed=5)
+    module = MultiTaskModule(tasks, STUDENT, teacher_cache=None)
+    module.tell_tasks(data)
+    touched: dict[str, list[set[str]]] = {}
+
+    class Note(L.Callback):
+        def on_train_batch_start(self, trainer, pl_module, batch, batch_idx) -> None:
+            self.task = batch.task
+
+        def on_before_optimizer_step(self, trainer, pl_module, optimizer) -> None:
+            names = {name for name, parameter in pl_module.named_parameters() if parameter.grad is not None}
+            touched.setdefault(self.task, []).append(names)
+
+    everything = {"attention": 1.0, "hidden": 1.0, "embeddings": 1.0, "logits": 1.0, "labels": 1.0}
+    stages = {"all": Stage(everything, epochs=2, learning_rate=1e-2)}
+    fit(module, data, tmp_path, stages, callbacks=[Note()], limit_val_batches=0)
+    encoder = {
+        name
+        for name, _ in module.named_parameters()
+        if name.startswith(("tasks.questions.student.roberta.embeddings.", "tasks.questions.student.roberta.encoder."))
+    }
+    assert set(touched) == set(tasks)
+    for task, steps in touched.items():
+        own_parts = {
+            name for name, _ in module.named_parameters() if name.startswith(f"tasks.{task}.") and name not in encoder
+        }
+        assert any(".objective." in name for name in own_parts)  # the projections of its own losses
+        assert any(".student." in name for name in own_parts)  # its head
+        for names in steps:
+            assert names == encoder | own_parts
 
 
 def test_the_encoder_is_one_and_trained_by_every_task(teacher_folder, data, tmp_path):
