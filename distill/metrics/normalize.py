@@ -10,9 +10,7 @@ import re
 import string
 import unicodedata
 from collections.abc import Iterator
-from functools import lru_cache
 
-_ASCII_PUNCTUATION = frozenset(string.punctuation)
 _SQUAD_ARTICLES = re.compile(r"\b(?:a|an|the)\b")
 
 # Arabic is a prefix, not a word; the odd first branch is the official pattern's, kept for equality.
@@ -31,9 +29,16 @@ LANGUAGES = tuple(_MLQA_ARTICLES)
 _CHARACTER_LANGUAGES = frozenset({"zh"})
 
 
-@lru_cache(maxsize=4096)
-def _is_punctuation(character: str) -> bool:
-    return character in _ASCII_PUNCTUATION or unicodedata.category(character).startswith("P")
+class _Deletion(dict[int, int | None]):
+    """What :meth:`str.translate` makes of every character: nothing of punctuation; learnt as characters come."""
+
+    def __missing__(self, code: int) -> int | None:
+        is_punctuation = unicodedata.category(chr(code)).startswith("P")
+        return self.setdefault(code, None if is_punctuation else code)
+
+
+_NO_ASCII_PUNCTUATION = str.maketrans("", "", string.punctuation)
+_NO_PUNCTUATION = _Deletion(_NO_ASCII_PUNCTUATION)
 
 
 def _mixed_tokens(text: str) -> Iterator[str]:
@@ -63,7 +68,7 @@ def normalize_mlqa(text: str, language: str) -> str:
     """
     if language not in _MLQA_ARTICLES:
         raise ValueError(f"unknown language {language!r}: choose one of {', '.join(LANGUAGES)}")
-    text = "".join(character for character in text.lower() if not _is_punctuation(character))
+    text = text.lower().translate(_NO_PUNCTUATION)
     articles = _MLQA_ARTICLES[language]
     if articles is not None:
         text = articles.sub(" ", text)
@@ -84,5 +89,4 @@ def normalize_squad(text: str) -> str:
     Reference:
         Rajpurkar et al. (2016), SQuAD, section 6.1. https://arxiv.org/abs/1606.05250
     """
-    text = "".join(character for character in text.lower() if character not in _ASCII_PUNCTUATION)
-    return " ".join(_SQUAD_ARTICLES.sub(" ", text).split())
+    return " ".join(_SQUAD_ARTICLES.sub(" ", text.lower().translate(_NO_ASCII_PUNCTUATION)).split())

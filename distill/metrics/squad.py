@@ -36,8 +36,7 @@ def exact_match(prediction: str, references: Sequence[str], normalize: Normalize
         1.0
     """
     _check_references(references)
-    predicted = normalize(prediction)
-    return float(any(predicted == normalize(reference) for reference in references))
+    return _exact_match(normalize(prediction), [normalize(reference) for reference in references])
 
 
 def f1(prediction: str, references: Sequence[str], normalize: Normalizer) -> float:
@@ -55,10 +54,7 @@ def f1(prediction: str, references: Sequence[str], normalize: Normalizer) -> flo
         0.8
     """
     _check_references(references)
-    predicted = normalize(prediction).split()
-    if tuple(references) == NO_ANSWER:
-        return float(not predicted)
-    return max(_token_f1(predicted, normalize(reference).split()) for reference in references)
+    return _f1(normalize(prediction), [normalize(reference) for reference in references], references)
 
 
 def question_scores(prediction: str, answers: Sequence[str], language: str) -> dict[str, float]:
@@ -68,11 +64,11 @@ def question_scores(prediction: str, answers: Sequence[str], language: str) -> d
         >>> question_scores("el rey Felipe II", ["Felipe II"], "es")
         {'exact_match': 0.0, 'f1': 80.0}
     """
-    normalize = partial(normalize_mlqa, language=language)
     references = answers or NO_ANSWER
+    predicted, expected = _normalized(prediction, references, partial(normalize_mlqa, language=language))
     return {
-        "exact_match": 100 * exact_match(prediction, references, normalize),
-        "f1": 100 * f1(prediction, references, normalize),
+        "exact_match": 100 * _exact_match(predicted, expected),
+        "f1": 100 * _f1(predicted, expected, references),
     }
 
 
@@ -88,7 +84,26 @@ def nonempty_references(references: Sequence[str], normalize: Normalizer) -> Seq
     return tuple(reference for reference in references if normalize(reference)) or NO_ANSWER
 
 
+def _normalized(prediction: str, references: Sequence[str], normalize: Normalizer) -> tuple[str, list[str]]:
+    return normalize(prediction), [normalize(reference) for reference in references]
+
+
+def _exact_match(predicted: str, expected: Sequence[str]) -> float:
+    """Return the exact match of normalised texts."""
+    return float(predicted in expected)
+
+
+def _f1(predicted: str, expected: Sequence[str], references: Sequence[str]) -> float:
+    """Return the F1 of normalised texts; the references as they were tell whether there is an answer."""
+    if tuple(references) == NO_ANSWER:
+        return float(not predicted.split())
+    words = predicted.split()
+    return max(_token_f1(words, reference.split()) for reference in expected)
+
+
 def _token_f1(predicted: list[str], expected: list[str]) -> float:
+    if predicted == expected:
+        return float(bool(predicted))
     common = (Counter(predicted) & Counter(expected)).total()
     return 2 * common / (len(predicted) + len(expected)) if common else 0.0
 
@@ -160,13 +175,18 @@ class SquadMetric(Metric):
                 f"got {len(predictions)} predictions, {len(references)} reference lists and {len(tags)} tag lists: "
                 "one of each is needed per question"
             )
-        totals, counts = torch.zeros_like(self.totals, device="cpu"), torch.zeros_like(self.counts, device="cpu")
-        for prediction, answers, names in zip(predictions, references, tags, strict=True):
-            rows = [0, 1 if answers else 2, *{self._tag_row(name) for name in names}]
-            totals[rows] += torch.tensor(self._scores(prediction, answers), dtype=totals.dtype)
-            counts[rows] += 1
-        self.totals += totals.to(self.totals.device)
-        self.counts += counts.to(self.counts.device)
+        # One entry for each question and slice that it is in; added up in the order of the questions.
+        questions, rows = [], []
+        for index, (answers, names) in enumerate(zip(references, tags, strict=True)):
+            of_question = [0, 1 if answers else 2, *{self._tag_row(name) for name in names}]
+            questions += [index] * len(of_question)
+            rows += of_question
+        pairs = zip(predictions, references, strict=True)
+        scores = torch.tensor([self._scores(*pair) for pair in pairs], dtype=self.totals.dtype).reshape(-1, 6)
+        slices, num_slices = torch.tensor(rows, dtype=torch.int64), len(self.slices)
+        totals = [slices.bincount(column, minlength=num_slices) for column in scores[questions].unbind(1)]
+        self.totals += torch.stack(totals, dim=1).to(self.totals.device)
+        self.counts += slices.bincount(minlength=num_slices).to(self.counts.device)
 
     def compute(self) -> dict[str, float]:
         """Return the percentages named above; without any question all of them are 0.0."""
@@ -190,11 +210,11 @@ class SquadMetric(Metric):
         return self.slices.index(tag)
 
     def _scores(self, prediction: str, answers: Sequence[str]) -> list[float]:
-        mlqa = partial(normalize_mlqa, language=self.language)
         references = answers or NO_ANSWER
-        scorers = (
-            (references, mlqa),
-            (references, normalize_squad),
-            (nonempty_references(references, normalize_squad), normalize_squad),
-        )
-        return [score(prediction, names, normalize) for names, normalize in scorers for score in (exact_match, f1)]
+        predicted, expected = _normalized(prediction, references, partial(normalize_mlqa, language=self.language))
+        scores = [_exact_match(predicted, expected), _f1(predicted, expected, references)]
+        predicted, expected = _normalized(prediction, references, normalize_squad)
+        scores += [_exact_match(predicted, expected), _f1(predicted, expected, references)]
+        # As nonempty_references has it.
+        nonempty = [reference for reference in expected if reference] or NO_ANSWER
+        return [*scores, _exact_match(predicted, nonempty), _f1(predicted, nonempty, nonempty)]

@@ -1,4 +1,10 @@
+import re
+import string
+import unicodedata
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from distill.metrics.normalize import LANGUAGES, normalize_mlqa, normalize_squad
 
@@ -74,3 +80,14 @@ def test_mlqa_refuses_unknown_language():
 )
 def test_squad(text, expected):
     assert normalize_squad(text) == expected
+
+
+@given(st.text(st.sampled_from("aAáñß İ¿¡.,«»–$+~<_the unaEL中\u0301\n\u2009\U0001f600"), max_size=30))
+def test_punctuation_is_what_its_category_says(text):
+    def is_punctuation(character):
+        return character in string.punctuation or unicodedata.category(character).startswith("P")
+
+    spanish = "".join(character for character in text.lower() if not is_punctuation(character))
+    assert normalize_mlqa(text, "es") == " ".join(re.sub(r"\b(un|una|unos|unas|el|la|los|las)\b", " ", spanish).split())
+    english = "".join(character for character in text.lower() if character not in string.punctuation)
+    assert normalize_squad(text) == " ".join(re.sub(r"\b(a|an|the)\b", " ", english).split())

@@ -190,3 +190,35 @@ def test_agrees_with_the_official_rules_on_xquad(real_data):
     assert (scores["exact_match"], scores["f1"]) == pytest.approx(mlqa, abs=1e-9)
     squad = rules.score(rules.squad, predictions, references)
     assert (scores["squad/exact_match"], scores["squad/f1"]) == pytest.approx(squad, abs=1e-9)
+
+
+def test_totals_are_the_single_scores_added_up_in_order():
+    """Bit for bit, whatever is normalised once for several scores."""
+    generator = random.Random(0)
+    words = ["el", "The", "Ebro", "río", "¿", "a", "1.897", "—", "Ebro"]
+
+    def text():
+        return " ".join(generator.choices(words, k=generator.randrange(5)))
+
+    predictions = [text() for _ in range(300)]
+    references = [[text() for _ in range(generator.randrange(4))] for _ in predictions]
+    tags = [generator.choice([(), ("new",), ("new", "new")]) for _ in predictions]
+    metric = SquadMetric(tags=["new"])
+    metric.update(predictions, references, tags)
+    totals = [[0.0] * 6 for _ in range(4)]
+    for prediction, answers, names in zip(predictions, references, tags, strict=True):
+        given = answers or [""]
+        nonempty = nonempty_references(given, normalize_squad)
+        arms = ((given, SPANISH), (given, normalize_squad), (nonempty, normalize_squad))
+        scores = [score(prediction, one, how) for one, how in arms for score in (exact_match, f1)]
+        assert list(question_scores(prediction, answers, "es").values()) == [100 * value for value in scores[:2]]
+        for row in {0, 1 if answers else 2, *([3] if names else [])}:
+            totals[row] = [total + value for total, value in zip(totals[row], scores, strict=True)]
+    assert metric.totals.tolist() == totals
+    assert metric.counts[0] == 300
+
+
+def test_an_update_without_questions_changes_nothing():
+    metric = SquadMetric(tags=["new"])
+    metric.update([], [])
+    assert metric.compute()["num_questions"] == 0

@@ -7,19 +7,16 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from distill.tasks.question_answering.windows import NULL_POSITION
 from distill.types import Batch, Example, UserError, Window
 
-
-class ScoredSpan(NamedTuple):
-    """A span of the original context and its score, start logit + end logit."""
-
-    score: float
-    start_char: int
-    end_char: int
+#: A span of the original context: its score (start logit + end logit), first character, and the one behind its last.
+#: A plain tuple, since there are twenty a window: the garbage collector would look through named ones again and again.
+ScoredSpan = tuple[float, int, int]
 
 
 class WindowAnswers(NamedTuple):
@@ -100,10 +97,12 @@ def best_spans(logits: Tensor, batch: Batch, n_best: int = 20, max_answer_length
     # The first real token: padding may stand before it.
     null_tokens = batch.attention_mask.to(scores.device).argmax(dim=1) + NULL_POSITION
     null_scores = scores[torch.arange(len(scores), device=scores.device), null_tokens].sum(-1).tolist()
+    # Spans that cannot be chosen come last, with a score of minus infinity.
+    counts = (top.values > -math.inf).sum(1).tolist()
     return [
-        WindowAnswers(window.example, tuple(_finite_spans(*found)), null_score)
-        for window, null_score, *found in zip(
-            windows, null_scores, top.values.tolist(), start_chars, end_chars, strict=True
+        WindowAnswers(window.example, tuple(zip(*(column[:count] for column in found), strict=True)), null_score)
+        for window, null_score, count, *found in zip(
+            windows, null_scores, counts, top.values.tolist(), start_chars, end_chars, strict=True
         )
     ]
 
@@ -136,12 +135,13 @@ def _choose(windows: Sequence[WindowAnswers], null_threshold: float | None, n_be
     context = windows[0].example.context
     # Overlapping windows find the same span: it counts once, with its best score.
     scores: dict[tuple[int, int], float] = {}
-    for score, *span in (found for window in windows for found in window.spans):
-        place = (span[0], span[1])
-        scores[place] = max(score, scores.get(place, -math.inf))
+    for window in windows:
+        for score, start, end in window.spans:
+            if score > scores.get((start, end), -math.inf):
+                scores[start, end] = score
     # Equal scores go to the first and then the shortest span, whatever the order of the windows.
-    ranked = sorted(scores, key=lambda place: (-scores[place], place))[:n_best]
-    candidates = tuple(Candidate(context[start:end], scores[start, end], start, end) for start, end in ranked)
+    ranked = sorted([(-score, start, end) for (start, end), score in scores.items()])[:n_best]
+    candidates = tuple(Candidate(context[start:end], -negative, start, end) for negative, start, end in ranked)
     null_score = min(window.null_score for window in windows)
     score = candidates[0].score if candidates else -math.inf
     is_null = not candidates or prefers_no_answer(null_score, score, null_threshold)
@@ -150,14 +150,14 @@ def _choose(windows: Sequence[WindowAnswers], null_threshold: float | None, n_be
 
 def _padded_offsets(windows: Sequence[Window], length: int) -> Tensor:
     """Return the original characters of every token, (B, S, 2) int64 on the CPU, (0, 0) outside the context."""
-    offsets = torch.zeros(len(windows), length, 2, dtype=torch.int64)
+    offsets = np.zeros((len(windows), length, 2), dtype=np.int64)
     for row, window in enumerate(windows):
         start, end = window.context_token
         if end > length:
             raise ValueError(f"window {window.window_id} has context up to token {end} but there are {length} logits")
         if end > start:
-            offsets[row, start:end] = torch.as_tensor(window.offsets, dtype=torch.int64)
-    return offsets
+            offsets[row, start:end] = window.offsets
+    return torch.from_numpy(offsets)
 
 
 def _check_finite(scores: Tensor, batch: Batch) -> None:
@@ -169,11 +169,3 @@ def _check_finite(scores: Tensor, batch: Batch) -> None:
             f"question {window.example.question_id!r}: the model's scores are not finite numbers: it has diverged, "
             "lower the learning rate or use a wider dtype"
         )
-
-
-def _finite_spans(scores: list[float], start_chars: list[int], end_chars: list[int]) -> Iterable[ScoredSpan]:
-    """Yield the spans that can be chosen; the others come last with a score of minus infinity."""
-    for score, start_char, end_char in zip(scores, start_chars, end_chars, strict=True):
-        if score == -math.inf:
-            return
-        yield ScoredSpan(score, start_char, end_char)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from torch import Tensor
 
@@ -55,8 +55,11 @@ class QuestionAnsweringEvaluation(Evaluation):
         """Add the scores of one batch, (B, S, 2), as the best spans of its windows."""
         self._window_answers += best_spans(logits, batch, self.n_best, self.max_answer_length)
 
-    def answers(self) -> dict[str, ChosenAnswer]:
+    def answers(self, n_best: int | None = None) -> dict[str, ChosenAnswer]:
         """Return the answer to every question of every process, in the order of the examples; collective.
+
+        Args:
+            n_best: How many candidates to keep per question, where fewer than the evaluation's are of use.
 
         Raises:
             UserError: If a question has no window on any process.
@@ -69,7 +72,7 @@ class QuestionAnsweringEvaluation(Evaluation):
                 if question_id not in self.examples:
                     raise RuntimeError(f"question {question_id!r} is not among the {len(self.examples)} to be scored")
                 window_answers.append(WindowAnswers(self.examples[question_id], spans, null_score))
-        answers = choose_answers(window_answers, self.null_threshold, self.n_best)
+        answers = choose_answers(window_answers, self.null_threshold, n_best or self.n_best)
         missing = [question_id for question_id in self.examples if question_id not in answers]
         if missing and not self.partial:
             raise UserError(
@@ -80,7 +83,10 @@ class QuestionAnsweringEvaluation(Evaluation):
 
     def compute(self) -> EvaluationResult:
         """Return the scores of :class:`~distill.metrics.squad.SquadMetric`, the answers and each one's; collective."""
-        predictions = {question_id: answer.text for question_id, answer in self.answers().items()}
+        return self.score({question_id: answer.text for question_id, answer in self.answers(n_best=1).items()})
+
+    def score(self, predictions: Mapping[str, str]) -> EvaluationResult:
+        """Return what :meth:`compute` does for given answers, question id to text, which every process must have."""
         examples = [self.examples[question_id] for question_id in predictions]
         tags = sorted({tag for example in examples for tag in example.tags})
         # Every process holds every answer by now, so sums must not be added up again over processes.

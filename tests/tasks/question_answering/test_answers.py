@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from distill.tasks.question_answering.answers import ScoredSpan, WindowAnswers, best_spans, choose_answers
+from distill.tasks.question_answering.answers import WindowAnswers, best_spans, choose_answers
 from distill.tasks.question_answering.windows import NULL_POSITION
 from distill.types import Answer, Batch, Example, UserError, Window
 
@@ -38,9 +38,9 @@ def test_equals_the_exhaustive_search(make_batch, pad, n_best, max_answer_length
     ):
         assert answers.example is window.example
         assert len(answers.spans) == min(n_best, len(expected))
-        for one, other in zip(answers.spans, expected, strict=False):
-            assert one.score == pytest.approx(other[0], abs=1e-5)
-            assert (one.start_char, one.end_char) == other[1:]
+        for (score, *place), other in zip(answers.spans, expected, strict=False):
+            assert score == pytest.approx(other[0], abs=1e-5)
+            assert tuple(place) == other[1:]
 
 
 @pytest.mark.parametrize("pad", ["right", "left"])
@@ -58,7 +58,7 @@ def test_only_the_context_can_be_chosen(make_batch):
     for row, window in enumerate(batch.windows):
         logits[row, slice(*window.context_token)] = 0.0
     for answers in best_spans(logits, batch):
-        assert all(span.score == 0.0 for span in answers.spans)
+        assert all(score == 0.0 for score, _, _ in answers.spans)
         assert answers.null_score == 100.0
 
 
@@ -123,7 +123,7 @@ def test_perfect_logits_give_the_answers_back(make_batch):
 
 
 def window_answers(null_score, *spans, example=EXAMPLES[0]):
-    return WindowAnswers(example, tuple(ScoredSpan(*span) for span in spans), null_score)
+    return WindowAnswers(example, spans, null_score)
 
 
 def test_best_over_windows_and_shared_spans_count_once():
