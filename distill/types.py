@@ -10,7 +10,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 
@@ -53,13 +55,14 @@ class Window:
         window_id: Position of the window in its data set; stable under shuffling and sharding.
         example: The example that the window was cut from.
         context_token: Token span ``[start, end)`` of the context inside the window.
-        offsets: Character span in the *original* context for each context token, so ``len == end - start``.
+        offsets: Character span in the *original* context for each context token, so ``len == end - start``; pairs, or
+            an array of two columns.
     """
 
     window_id: int
     example: Example
     context_token: tuple[int, int]
-    offsets: Sequence[tuple[int, int]]
+    offsets: Sequence[tuple[int, int]] | NDArray[np.integer[Any]]
 
 
 @dataclass

@@ -245,13 +245,7 @@ class WindowPadder(RowPadder):
                 window_id=int(window_id),
                 example=examples[int(rows["example_index"][i])],
                 context_token=(int(rows["context_start"][i] + shifts[i]), int(rows["context_end"][i] + shifts[i])),
-                offsets=list(
-                    zip(
-                        np.asarray(rows["offset_starts"][i], dtype=np.int64).tolist(),
-                        np.asarray(rows["offset_ends"][i], dtype=np.int64).tolist(),
-                        strict=True,
-                    )
-                ),
+                offsets=np.stack((rows["offset_starts"][i], rows["offset_ends"][i]), axis=1),
             )
             for i, window_id in enumerate(window_ids)
         ]
