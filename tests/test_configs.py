@@ -12,8 +12,8 @@ import distill
 from distill.cli import main
 
 CONFIGS = Path(__file__).parents[1] / "configs"
-RUNS = sorted(path for path in CONFIGS.rglob("*.yaml") if not {"controls", "sweeps"} & set(path.parts))
-OVERLAYS = sorted((CONFIGS / "controls").glob("*.yaml"))
+RUNS = sorted(path for path in CONFIGS.rglob("*.yaml") if not {"controls", "devices", "sweeps"} & set(path.parts))
+OVERLAYS = sorted(path for folder in ("controls", "devices") for path in (CONFIGS / folder).glob("*.yaml"))
 
 
 def run(command: str, *arguments: str) -> None:
@@ -175,8 +175,9 @@ def test_run_of_several_tasks_parses_as_it_stands(path, capsys):
 @pytest.mark.parametrize("path", OVERLAYS, ids=lambda path: path.stem)
 def test_overlay_runs_a_batch_on_top_of_its_base(path, shrink, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    base = CONFIGS / re.search(r"--config configs/(\w+\.yaml) --config", path.read_text(encoding="utf-8"))[1]
-    run("fit", f"--config={base}", f"--config={path}", "--trainer.fast_dev_run=true", *shrink(base))
+    base = CONFIGS / re.search(r"--config configs/([\w/]+\.yaml) --config", path.read_text(encoding="utf-8"))[1]
+    here = ["--trainer.precision=32-true", "--model.teacher_dtype=float32"] if path.parent.name == "devices" else []
+    run("fit", f"--config={base}", f"--config={path}", "--trainer.fast_dev_run=true", *shrink(base), *here)
 
 
 @pytest.mark.parametrize("path", [*RUNS, *OVERLAYS], ids=lambda path: path.stem)
