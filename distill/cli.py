@@ -6,13 +6,11 @@ import signal
 import sys
 from collections.abc import Mapping
 from importlib import import_module
-from inspect import getdoc
 from pathlib import Path
 from typing import Any
 
 import lightning as L
 import torch
-from jsonargparse import auto_cli
 from lightning.pytorch.callbacks import ProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import CSVLogger
@@ -39,6 +37,7 @@ from distill.callbacks.throughput import Throughput
 from distill.data.base import TaskDataModule
 from distill.distributed.ending import is_started_by_lightning, let_first_process_end
 from distill.distributed.layout import lay_out
+from distill.entry import call_function
 from distill.export.trainer import ExportTrainer
 from distill.links import link_settings, refuse_linked
 from distill.mistakes import environment_error
@@ -49,6 +48,7 @@ from distill.processor import fast_precision, prepare_processor
 from distill.quiet import quieten_libraries
 from distill.resuming import go_on
 from distill.settings import check_checkpoint, check_encoding, check_run
+from distill.suggestions import did_you_mean
 from distill.types import UserError
 
 #: What every run shares unless its configuration says otherwise.
@@ -241,21 +241,22 @@ def _device_type(trainer_config: Mapping[str, Any]) -> str:
 
 def _run_tool(name: str, args: list[str]) -> None:
     """Run a command that needs no Trainer."""
-    function = getattr(import_module(TOOLS[name]), name)
-    auto_cli(
-        function,
-        args=args,
-        as_positional=False,
-        parser_class=BriefParser,
-        prog=f"{Path(sys.argv[0]).name} {name}",
-        description=(getdoc(function) or "").split("\n\nArgs:")[0],
-    )
+    call_function(getattr(import_module(TOOLS[name]), name), args, f"{Path(sys.argv[0]).name} {name}")
+
+
+def _check_command(name: str) -> None:
+    """Refuse a command that there is none of."""
+    known = [*LightningCLI.subcommands(), "export", *TOOLS]
+    if name and not name.startswith("-") and name not in known:
+        sys.stderr.write(f"error: no command {name!r}: choose among {', '.join(known)}{did_you_mean(name, known)}\n")
+        sys.exit(2)
 
 
 def main(args: list[str] | None = None) -> None:
     """Run the command line; a mistake in the data ends with one line and exit code 1."""
     quieten_libraries()
     command, *rest = (sys.argv[1:] if args is None else args) or [""]
+    _check_command(command)
     try:
         if command in TOOLS:
             _run_tool(command, rest)

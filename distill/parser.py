@@ -2,24 +2,59 @@
 
 from __future__ import annotations
 
+import re
+import sys
 from typing import Any, NoReturn
 
 from lightning.pytorch.cli import LightningArgumentParser
 
+from distill.suggestions import did_you_mean
 from distill.types import UserError
+
+#: What the parser says of a name that it does not know, and of a class that a module does not have.
+_UNKNOWN_KEY = re.compile(r"(?:Group '(?P<group>[^']+)' does not accept o|Subcommand .* o|O)ption '(?P<key>[^']+)'")
+_UNKNOWN_CLASS = re.compile(r"module '([\w.]+)' has no attribute '(\w+)'")
+
+#: What it says where a single value stands for a list, and where it names that value, the innermost first.
+_NO_LIST = re.compile(r"Expected a <class '(?:list|collections\.abc\.Sequence)'>(?:\. Got value: .*)?")
+_VALUE = re.compile(r"(?:Got|Given) value: (?:NestedArg\(.*val=)?'?([\w./~-]+)'?\)?$", re.MULTILINE)
 
 
 class BriefParser(LightningArgumentParser):
-    """Says what is wrong, and only that."""
+    """Says what is wrong, what may have been meant, and only that."""
 
     def print_usage(self, file: Any = None) -> None:
         """Print nothing: the usage is three screens long and would bury the message."""
 
+    def validate(self, *args: Any, **kwargs: Any) -> None:
+        """Check a configuration; of a key that is unknown say which known one is like it."""
+        try:
+            super().validate(*args, **kwargs)
+        except KeyError as error:
+            message = str(error)
+            if (unknown := _UNKNOWN_KEY.match(message)) and "did you mean" not in message:
+                prefix = f"{unknown['group']}." if unknown["group"] else ""
+                parser: Any = getattr(error, "subcommand_parser", self)
+                known = [key.removeprefix(prefix) for key in parser._keys() if key.startswith(prefix)]
+                error.args = (message + did_you_mean(unknown["key"], known),)
+            raise
+
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """End with exit code 2 and our own message where there is one, else the essence of the parser's."""
         mistake = user_error(ex)
-        super().error(str(mistake) if mistake is not None else _essence(message), None)
+        super().error(str(mistake) if mistake is not None else self._explained(message), None)
         raise AssertionError("the parser exits")
+
+    def _explained(self, message: str) -> str:
+        essence = _essence(message)
+        if essence.startswith("unrecognized arguments: "):
+            names = [word[2:].partition("=")[0] for word in essence.split() if word.startswith("--")]
+            essence += next((hint for name in names if (hint := did_you_mean(name, self._keys(), "--"))), "")
+        return essence
+
+    def _keys(self) -> list[str]:
+        """Return the dotted names of everything that can be set."""
+        return [action.dest for action in self._actions if not action.dest.endswith("help")]
 
 
 def user_error(error: BaseException | None) -> UserError | None:
@@ -34,10 +69,14 @@ def _essence(message: str) -> str:
 
     A value that fits none of several types is explained once for each; None is always one of them.
     """
+    value = _VALUE.search(message)
+    wanted = f"it takes a list: write '[{value[1]}]'" if value else "it takes a list, such as '[first, second]'"
     lines = [line for line in message.split("Given value type:")[0].splitlines() if line.strip()]
     noise = ("Does not validate against any", "Subtypes:", "Errors:", "Expected a <class 'NoneType'>")
     kept = [line.strip().removeprefix("- ") for line in lines if not line.strip().removeprefix("- ").startswith(noise)]
-    essence = " ".join(kept)
+    essence = _NO_LIST.sub(wanted, " ".join(kept))
     if essence.endswith("fit.data, fit.model"):
         essence += ": name a configuration, such as --config configs/distill.yaml"
+    if unknown := _UNKNOWN_CLASS.search(essence):
+        essence += did_you_mean(unknown[2], dir(sys.modules.get(unknown[1])))
     return essence

@@ -15,7 +15,8 @@ PACKAGE = ROOT / "distill"
 
 #: The layers from the bottom up; a module imports from its own layer and from those below.
 LAYERS = [
-    {"types", "entry", "files", "processor", "settings", "quiet", "checkpoints", "distributed"},
+    {"types", "suggestions", "parser", "entry", "files", "processor", "settings", "quiet", "checkpoints"},
+    {"distributed"},
     {"stages", "metrics", "tasks.base"},
     {"tasks", "assets", "text"},
     {"models", "losses", "reporting"},
@@ -24,7 +25,7 @@ LAYERS = [
     {"export"},
     {"answering"},
     {"augmentation", "demo"},
-    {"cli", "links", "sweeps", "resuming", "parser", "mistakes"},
+    {"cli", "links", "sweeps", "resuming", "mistakes"},
 ]
 
 

@@ -141,10 +141,19 @@ def test_layer_similarity_is_in_the_runs_folder(short, tmp_path):
 @pytest.mark.parametrize(
     ("mistake", "message"),
     [
-        ("--data.bogus=3", "'bogus' is not accepted"),
+        ("--data.bogus=3", "'bogus' is not accepted$"),
+        ("--data.batchsize=3", r"'batchsize' is not accepted; did you mean batch_size or eval_batch_size\?$"),
+        ("--modell=x", r"--modell=x; did you mean --model\?$"),
+        ("--model.student={num_layer: 2}", r"option 'num_layer'; did you mean num_layers\?$"),
+        ("--schedule.stages.logits.epoch=2", r"'epoch' is not accepted; did you mean epochs\?$"),
+        ("--trainer.maximal_epochs=2", r"did you mean --trainer\.max_epochs"),
+        ("--max_epochs=2", r"did you mean --trainer\.max_epochs\?$"),
+        ("--benchmark.lengths=32", r"^error: Parser key \"benchmark\.lengths\": it takes a list: write '\[32\]'$"),
+        ("--schedule.stages.logits.tasks=qa", r"\"tasks\": it takes a list: write '\[qa\]'$"),
         ("--data.batch_size=x", "batch_size"),
         ("--data.batch_size=0", r"^error: data\.batch_size must be at least 1, not 0$"),
         ("--model.class_path=distill.Nothing", "Nothing"),
+        ("--model.class_path=distill.DistilationModule", r"did you mean DistillationModule\?$"),
         ("--model.student={num_layers: 0}", "student.num_layers must be at least 1"),
         ("--model.student={num_layers: 2, hidden_size: 9, num_heads: 2}", "not a multiple"),
         ("--model.student={num_layers: 2, hidden_size: 8, num_heads: 4}", "heads"),
@@ -167,6 +176,28 @@ def test_wrong_setting_ends_with_code_2_and_one_line(arguments, mistake, message
     code, line = fails([*arguments, mistake], capsys)
     assert code == 2
     assert re.search(message, line)
+
+
+def test_misspelt_setting_of_a_file_is_named_with_the_right_one(arguments, tmp_path, capsys):
+    (tmp_path / "mine.yaml").write_text("trainer: {max_epoch: 3}", encoding="utf-8")
+    code, line = fails([*arguments, "--config=mine.yaml"], capsys)
+    assert code == 2
+    assert "'trainer.max_epoch'; did you mean trainer.max_epochs" in line
+
+
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        (["fti"], "error: no command 'fti': choose among fit, validate, test, predict, export, answer, augment, cloze, "
+                  "demo; did you mean fit?"),
+        (["demo", "--prot=3"], "error: unrecognized arguments: --prot=3; did you mean --port?"),
+    ],
+)  # fmt: skip
+def test_misspelt_command_or_option_of_a_tool_is_named_with_the_right_one(command, message, capsys):
+    with pytest.raises(SystemExit) as exit_info:
+        main(command)
+    assert exit_info.value.code == 2
+    assert capsys.readouterr().err.splitlines()[-1] == message
 
 
 def broken(text: str):
