@@ -11,6 +11,19 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
+#: One path, or a list of them; a single one needs no brackets on the command line.
+Paths = list[str] | str
+
+
+def listed_paths(paths: Paths | None) -> list[str]:
+    """Return paths as a list; no path is an empty one.
+
+    Example:
+        >>> listed_paths("train.json"), listed_paths(["a.json", "b.json"]), listed_paths(None)
+        (['train.json'], ['a.json', 'b.json'], [])
+    """
+    return [paths] if isinstance(paths, str) else list(paths or ())
+
 
 def write_json(path: Path, value: Any) -> None:
     """Write ``value`` as indented UTF-8 JSON under a temporary name, then rename it, so that no half file is seen.

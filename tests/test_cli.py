@@ -16,6 +16,8 @@ from transformers import AutoModelForQuestionAnswering, AutoTokenizer
 
 from distill.callbacks.signals import RunStopped
 from distill.cli import main
+from distill.data.base import SPLITS
+from distill.data.datamodule import SquadDataModule
 from tests.conftest import squad_document
 from tests.test_configs import CONFIGS, tiny
 
@@ -397,3 +399,13 @@ def test_other_errors_of_torch_keep_their_traceback(monkeypatch):
     monkeypatch.setattr("distill.cli.DistillCLI", fail)
     with pytest.raises(RuntimeError, match="mat1 and mat2"):
         main(["fit"])
+
+
+def test_a_single_file_needs_no_brackets(arguments, tmp_path, capsys):
+    questions = tmp_path / "open.json"
+    questions.write_text(json.dumps(squad_document(1)), encoding="utf-8")
+    files = [f"--data.{part}_files={questions}" for part in ("train", "validation", "test", "predict")]
+    with pytest.raises(SystemExit):
+        main(["fit", *arguments, *files, "--print_config"])
+    data = yaml.safe_load(capsys.readouterr().out)["data"]["init_args"]
+    assert SquadDataModule(**data).files == {split: [str(questions)] for split in SPLITS}

@@ -18,6 +18,7 @@ from distill.augmentation.masked_words import MaskedWords
 from distill.augmentation.output import write_squad
 from distill.augmentation.paragraphs import paragraphs
 from distill.augmentation.replacement import WordReplacement
+from distill.files import Paths, listed_paths
 from distill.models.loading import EMBEDDED
 from distill.tasks.question_answering.reading import read_examples
 from distill.text.report import TextReport
@@ -27,7 +28,7 @@ from distill.types import Answer, Example, UserError
 
 def augment(
     model: str,
-    input: list[str],  # noqa: A002 - the option is called --input
+    input: Paths,  # noqa: A002 - the option is called --input
     output: str,
     probability: float = 0.4,
     num_candidates: int = 15,
@@ -60,7 +61,7 @@ def augment(
     console = _console()
     target = _free(output, overwrite)
     replacement = WordReplacement(probability, num_candidates, num_copies)
-    examples, report = read_examples(input)
+    examples, report = read_examples(listed_paths(input))
     for line in report.describe():
         console.print(line)
     masked_words = MaskedWords.from_pretrained(model, batch_size)
@@ -73,7 +74,7 @@ def augment(
 
 
 def cloze(
-    input: list[str],  # noqa: A002 - the option is called --input
+    input: Paths,  # noqa: A002 - the option is called --input
     output: str,
     teacher: str = EMBEDDED,
     num_questions: int = 1000,
@@ -113,7 +114,7 @@ def cloze(
     console = _console()
     target = _free(output, overwrite)
     report = TextReport()
-    texts = paragraphs(FileSource(input).documents(report), min_chars, max_chars)
+    texts = paragraphs(FileSource(listed_paths(input)).documents(report), min_chars, max_chars)
     answerer = QuestionAnswerer.from_pretrained(teacher, no_answer_threshold=None)
     facts: list[tuple[str, str, Fact]] = []
 

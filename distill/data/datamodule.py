@@ -16,6 +16,7 @@ from distill.data.sampling import TrainingSampler
 from distill.data.vocabulary import trimmed_tokenizer
 from distill.data.windowed import WindowedDataModule
 from distill.data.windows import WindowDataset, WindowPadder, cached_windows, fingerprint
+from distill.files import Paths
 from distill.models.loading import EMBEDDED
 from distill.tasks.question_answering.hub import read_hub
 from distill.tasks.question_answering.reading import read_examples
@@ -70,10 +71,10 @@ class SquadDataModule(WindowedDataModule):
         tokenizer: str = EMBEDDED,
         dataset: str | None = EMBEDDED,
         dataset_config: str | None = None,
-        train_files: list[str] | None = None,
-        validation_files: list[str] | None = None,
-        test_files: list[str] | None = None,
-        predict_files: list[str] | None = None,
+        train_files: Paths | None = None,
+        validation_files: Paths | None = None,
+        test_files: Paths | None = None,
+        predict_files: Paths | None = None,
         max_length: int = 384,
         doc_stride: int = 128,
         max_question_length: int = 64,

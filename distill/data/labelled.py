@@ -15,6 +15,7 @@ from transformers import PreTrainedTokenizerBase
 
 from distill.data.windowed import WindowedDataModule
 from distill.data.windows import RowPadder, WindowDataset, cached_windows, fingerprint
+from distill.files import Paths
 from distill.models.loading import EMBEDDED
 from distill.tasks.base import Task
 from distill.tasks.labelled import LabelledTask
@@ -64,10 +65,10 @@ class LabelledDataModule(WindowedDataModule):
         dataset: str | None = EMBEDDED,
         dataset_config: str | None = None,
         hub_splits: dict[str, str] | None = None,
-        train_files: list[str] | None = None,
-        validation_files: list[str] | None = None,
-        test_files: list[str] | None = None,
-        predict_files: list[str] | None = None,
+        train_files: Paths | None = None,
+        validation_files: Paths | None = None,
+        test_files: Paths | None = None,
+        predict_files: Paths | None = None,
         max_length: int = 128,
         batch_size: int = 32,
         eval_batch_size: int = 64,

@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader
 from distill.data.base import TaskDataModule
 from distill.data.blocks import EpochSampler, MaskedBlockDataset
 from distill.data.sampling import EvaluationSampler, evaluation_batches
+from distill.files import Paths, listed_paths
 from distill.models.loading import EMBEDDED
 from distill.text.blocks import TRAIN, VALIDATION, TokenBlocks
 from distill.text.cache import Preparation, cached_blocks
@@ -80,9 +81,9 @@ class TextDataModule(TaskDataModule):
         dataset: str | None = EMBEDDED,
         dataset_config: str | None = None,
         dataset_revision: str | None = None,
-        train_files: list[str] | None = None,
-        validation_files: list[str] | None = None,
-        test_files: list[str] | None = None,
+        train_files: Paths | None = None,
+        validation_files: Paths | None = None,
+        test_files: Paths | None = None,
         text_field: str = "text",
         document_separator: Separator = "blank_lines",
         strict: bool = False,
@@ -102,7 +103,8 @@ class TextDataModule(TaskDataModule):
         self.dataset = dataset
         self.dataset_config = dataset_config
         self.dataset_revision = dataset_revision
-        self.files = {"train": train_files, "validation": validation_files, "test": test_files}
+        parts = {"train": train_files, "validation": validation_files, "test": test_files}
+        self.files = {split: listed_paths(files) for split, files in parts.items()}
         self.text_field = text_field
         self.document_separator: Separator = document_separator
         self.strict = strict

@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader
 from distill.data.base import SPLITS, TaskDataModule
 from distill.data.sampling import EvaluationSampler, TokenBudgetSampler, TrainingSampler, evaluation_batches
 from distill.data.windows import WindowDataset
+from distill.files import Paths, listed_paths
 from distill.models.loading import EMBEDDED
 from distill.types import Batch, UserError
 
@@ -41,7 +42,7 @@ class WindowedDataModule(TaskDataModule):
         tokenizer: str,
         dataset: str | None,
         dataset_config: str | None,
-        files: Sequence[list[str] | None],
+        files: Sequence[Paths | None],
         max_length: int,
         batch_size: int,
         eval_batch_size: int,
@@ -53,7 +54,7 @@ class WindowedDataModule(TaskDataModule):
         super().__init__(tokenizer, batch_size, eval_batch_size, seed, num_workers, cache_dir)
         self.dataset = dataset
         self.dataset_config = dataset_config
-        self.files = dict(zip(SPLITS, files, strict=True))
+        self.files = dict(zip(SPLITS, map(listed_paths, files), strict=True))
         self.max_length = max_length
         self.max_tokens = max_tokens
         if max_tokens is not None and max_tokens < max_length:

@@ -13,7 +13,7 @@ from tokenizers.processors import RobertaProcessing
 from transformers import PreTrainedTokenizerFast
 
 from distill.entry import run_function
-from distill.files import new_folder, write_json
+from distill.files import Paths, listed_paths, new_folder, write_json
 from distill.tasks.question_answering.reading import read_examples
 from distill.text.coverage import measure_coverage
 from distill.text.duplicates import document_key
@@ -63,7 +63,7 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int, max_length: int = 512
 
 def train_from_files(
     output: str,
-    files: list[str] | None = None,
+    files: Paths | None = None,
     vocab_size: int = 4000,
     max_length: int = 512,
     text_field: str = "text",
@@ -94,16 +94,17 @@ def train_from_files(
         raise UserError(f"{output} exists already; name another folder")
     if held_out_every < 0 or held_out_every == 1:
         raise UserError(f"held_out_every must be 0 or at least 2, not {held_out_every}")
-    squad_files = [file for file in files or () if Path(file).suffix.lower() == ".json"]
+    paths = listed_paths(files)
+    squad_files = [file for file in paths if Path(file).suffix.lower() == ".json"]
     if squad_files:
-        if other := next((file for file in files or () if file not in squad_files), None):
+        if other := next((file for file in paths if file not in squad_files), None):
             raise UserError(f"{squad_files[0]} is read as SQuAD and {other} as text: name files of one kind")
         examples, _ = read_examples(squad_files)
         texts = list(dict.fromkeys(text for example in examples for text in (example.context, example.question)))
         tokenizer = train_tokenizer(texts, vocab_size, max_length)
         measured, coverage = "the training text", measure_coverage(texts, tokenizer)
     else:
-        source = FileSource(files, text_field, document_separator) if files else EmbeddedSource()
+        source = FileSource(paths, text_field, document_separator) if paths else EmbeddedSource()
         tokenizer = train_tokenizer(_share(source, held_out_every, held_out=False), vocab_size, max_length)
         measured = f"1 in {held_out_every} documents, held out" if held_out_every else "the training text"
         coverage = measure_coverage(_share(source, held_out_every, held_out=bool(held_out_every)), tokenizer)

@@ -19,6 +19,7 @@ from rich.console import Console
 from rich.table import Table
 
 from distill.entry import run_function
+from distill.files import Paths, listed_paths
 from distill.metrics.bootstrap import Interval, percentile_interval, resampled_sums
 from distill.tasks.base import Task
 from distill.tasks.labelled import LabelledTask
@@ -146,9 +147,7 @@ def compare_runs(
     return compare(task, _read_examples(task, references), sides[0], sides[1])
 
 
-def compare_files(
-    student: list[str], baseline: list[str], references: list[str] | None = None, task: Task | None = None
-) -> None:
+def compare_files(student: Paths, baseline: Paths, references: Paths | None = None, task: Task | None = None) -> None:
     """Print the scores of two ways of training, their difference and its paired 95 % interval, and the same as JSON.
 
     Args:
@@ -159,7 +158,7 @@ def compare_files(
     """
     task = task if task is not None else QuestionAnswering()
     labels = {score.name: score.label for score in task.headline}
-    found = compare_runs(task, student, baseline, references or [])
+    found = compare_runs(task, *map(listed_paths, (student, baseline, references)))
     results = {labels[name]: result for name, result in found.items()}
     console = Console()
     console.print(_table(results))

@@ -13,7 +13,7 @@ from tests.test_configs import CONFIGS, tiny
 @pytest.fixture
 def augmented(backbone_folder, squad_file, tmp_path):
     target = tmp_path / "augmented.json"
-    main(["augment", f"--model={backbone_folder}", f"--input=[{squad_file}]", f"--output={target}", "--num_copies=3"])
+    main(["augment", f"--model={backbone_folder}", f"--input={squad_file}", f"--output={target}", "--num_copies=3"])
     return target
 
 

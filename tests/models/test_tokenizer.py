@@ -69,7 +69,7 @@ def test_vocabulary_without_room_beside_the_bytes_is_refused(vocab_size):
 
 
 def test_folder_loads_as_the_tokenizer_that_was_trained(squad_file, tmp_path):
-    train_from_files(str(tmp_path / "deep" / "tokenizer"), [str(squad_file)], vocab_size=300)
+    train_from_files(str(tmp_path / "deep" / "tokenizer"), str(squad_file), vocab_size=300)
     loaded = AutoTokenizer.from_pretrained(tmp_path / "deep" / "tokenizer")
     assert loaded.is_fast
     assert len(loaded) == 300
