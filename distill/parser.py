@@ -19,12 +19,20 @@ _UNKNOWN_CLASS = re.compile(r"module '([\w.]+)' has no attribute '(\w+)'")
 _NO_LIST = re.compile(r"Expected a <class '(?:list|collections\.abc\.Sequence)'>(?:\. Got value: .*)?")
 _VALUE = re.compile(r"(?:Got|Given) value: (?:NestedArg\(.*val=)?'?([\w./~-]+)'?\)?$", re.MULTILINE)
 
+#: Markup of docstrings, from which help texts are taken: roles, such as :class:`~package.Name`, and literals.
+_ROLE = re.compile(r":[a-z][a-z:]*:`(~?)([^`<]*?)(?:\s*<[^>]*>)?`")
+_LITERAL = re.compile(r"(`{1,2})([^`]+)\1_{0,2}")
+
 
 class BriefParser(LightningArgumentParser):
     """Says what is wrong, what may have been meant, and only that."""
 
     def print_usage(self, file: Any = None) -> None:
         """Print nothing: the usage is three screens long and would bury the message."""
+
+    def format_help(self) -> str:
+        """Return the help as plain text."""
+        return plain_text(super().format_help())
 
     def validate(self, *args: Any, **kwargs: Any) -> None:
         """Check a configuration; of a key that is unknown say which known one is like it."""
@@ -55,6 +63,17 @@ class BriefParser(LightningArgumentParser):
     def _keys(self) -> list[str]:
         """Return the dotted names of everything that can be set."""
         return [action.dest for action in self._actions if not action.dest.endswith("help")]
+
+
+def plain_text(text: str) -> str:
+    """Return text without the markup of docstrings.
+
+    Example:
+        >>> plain_text("``None`` or a :class:`~lightning.Trainer`, see :ref:`its guide <guide>`")
+        'None or a Trainer, see its guide'
+    """
+    text = _ROLE.sub(lambda role: role[2].rpartition(".")[2] if role[1] else role[2], text)
+    return _LITERAL.sub(lambda literal: literal[2], text)
 
 
 def user_error(error: BaseException | None) -> UserError | None:

@@ -291,6 +291,24 @@ def test_second_configuration_is_laid_over_the_first(arguments, capsys):
     assert [name for name, stage in stages.items() if stage] == ["labels"]
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["demo", "--help"],
+        ["answer", "--help"],
+        ["fit", "--help"],
+        ["fit", "--model.help", "distill.DistillationModule"],
+    ],
+)
+def test_help_is_plain_text(command, capsys):
+    with pytest.raises(SystemExit) as exit_info:
+        main(command)
+    assert exit_info.value.code == 0
+    text = capsys.readouterr().out
+    assert "usage: " in text
+    assert not re.findall(r".*`.*|.*:class:.*", text)
+
+
 def test_help_runs_in_a_process_of_its_own():
     script = Path(__file__).parents[1] / "train.py"
     done = subprocess.run([sys.executable, script, "fit", "--help"], capture_output=True, text=True, check=True)
