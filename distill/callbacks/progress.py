@@ -6,10 +6,14 @@ from typing import Any
 
 import lightning as L
 from lightning.pytorch.callbacks import RichProgressBar
+from lightning.pytorch.trainer.states import TrainerFn
 
 
 class StageProgressBar(RichProgressBar):
-    """Lightning's rich progress bar; also names the active stage."""
+    """Lightning's rich progress bar; also names the active stage, and ends where an evaluation does.
+
+    Lightning's own is drawn until the command is over, below what is printed about its result.
+    """
 
     def get_metrics(self, trainer: L.Trainer, pl_module: Any) -> dict[str, Any]:
         """Return what stands beside the bar: the stage first, then what was logged for the bar."""
@@ -17,3 +21,23 @@ class StageProgressBar(RichProgressBar):
         metrics.pop("v_num", None)
         active = getattr(pl_module, "active_stage", None)
         return metrics if active is None else {"stage": active.name, **metrics}
+
+    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Leave the bar as it is after a validation by itself."""
+        super().on_validation_end(trainer, pl_module)
+        if trainer.state.fn == TrainerFn.VALIDATING:
+            self._finish(trainer, pl_module)
+
+    def on_test_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Leave the bar as it is."""
+        super().on_test_end(trainer, pl_module)
+        self._finish(trainer, pl_module)
+
+    def on_predict_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Leave the bar as it is."""
+        super().on_predict_end(trainer, pl_module)
+        self._finish(trainer, pl_module)
+
+    def _finish(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self.teardown(trainer, pl_module, str(trainer.state.fn))
+        self.progress = None  # else it ends once more, with an empty line

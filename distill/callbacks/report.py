@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import lightning as L
 import torch
 from lightning.pytorch.trainer.states import TrainerFn
-from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
+from lightning.pytorch.utilities import rank_zero_warn
 from rich.console import Console
 
 from distill.callbacks.benchmark import LatencyBenchmark, reference_latency
@@ -27,6 +27,7 @@ from distill.reporting.comparison import (
     ModelFigures,
     build_report,
     comparison_table,
+    scores_line,
     scores_table,
 )
 from distill.reporting.environment import describe_environment
@@ -54,7 +55,8 @@ class Report(L.Callback):
     each of them, under ``tasks``, and the table a row.
 
     After ``validate``, ``test`` and ``predict`` it writes the student's ``predictions.json`` (question id to answer
-    text, the official SQuAD form) into the run's folder and prints the scores, where there are references.
+    text, the official SQuAD form) into the run's folder; when the command is over it prints the scores, where there
+    are references, and ends with a line that says how much was answered, how well, and where the answers are.
 
     The callback saves nothing in checkpoints. A ``fast_dev_run`` writes no file and keeps no checkpoint; the table
     then shows the last weights and says so.
@@ -65,6 +67,7 @@ class Report(L.Callback):
         self.evaluations: dict[str | None, TaskEvaluations] = {}
         #: The content of ``report.json``, on the first process.
         self.report: dict[str, Any] | None = None
+        self._written: dict[str | None, Path] = {}
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         """Check that the benchmark and the throughput are done first."""
@@ -130,17 +133,22 @@ class Report(L.Callback):
             Console().print(table(self.report, caption))
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: Any) -> None:
-        """Write and print the student's results, unless this validation is part of a fit."""
+        """Write the student's answers, unless this validation is part of a fit."""
         if trainer.state.fn == TrainerFn.VALIDATING:
-            self._finish_evaluation(trainer, pl_module, "Validation")
+            self._write_predictions(trainer, pl_module)
 
     def on_test_end(self, trainer: L.Trainer, pl_module: Any) -> None:
-        """Write and print the student's results."""
-        self._finish_evaluation(trainer, pl_module, "Test")
+        """Write the student's answers."""
+        self._write_predictions(trainer, pl_module)
 
     def on_predict_end(self, trainer: L.Trainer, pl_module: Any) -> None:
-        """Write the student's answers; without references there are no scores to print."""
-        self._finish_evaluation(trainer, pl_module, None)
+        """Write the student's answers."""
+        self._write_predictions(trainer, pl_module)
+
+    def teardown(self, trainer: L.Trainer, pl_module: Any, stage: str) -> None:
+        """Print how an evaluation went, now that no progress bar is in its way."""
+        if stage != "fit" and trainer.is_global_zero:
+            self._print_evaluation(pl_module, TrainerFn(stage).value)
 
     def _build(self, trainer: L.Trainer, member: Any, checkpoints: dict[str, Any]) -> dict[str, Any]:
         """Return the report of one task, as if it were the only one."""
@@ -195,19 +203,32 @@ class Report(L.Callback):
             sizes={"student": num_parameters(students), "teacher": num_parameters(teachers)},
         )
 
-    def _finish_evaluation(self, trainer: L.Trainer, module: Any, title: str | None) -> None:
+    def _write_predictions(self, trainer: L.Trainer, module: Any) -> None:
         folder = run_folder(trainer)
+        self._written = {}
         for name, member in module.members.items():
             evaluation: EvaluationResult | None = member.last_evaluation
-            if evaluation is None or not trainer.is_global_zero:
+            if folder is not None and trainer.is_global_zero and evaluation is not None and evaluation.predictions:
+                self._written[name] = task_folder(folder, name) / "predictions.json"
+                write_json(self._written[name], dict(evaluation.predictions))
+
+    def _print_evaluation(self, module: Any, command: str) -> None:
+        """Print the scores, where there are references to have them of, and a line about each task."""
+        console, lines = Console(), []
+        for name, member in module.members.items():
+            evaluation: EvaluationResult | None = member.last_evaluation
+            if evaluation is None:
                 continue
-            if folder is not None and evaluation.predictions:
-                target = task_folder(folder, name) / "predictions.json"
-                write_json(target, dict(evaluation.predictions))
-                rank_zero_info("wrote %s", target)
-            if title is not None:
-                heading = title if name is None else f"{title}: {name}"
-                Console().print(scores_table(evaluation.scores, heading, member.task.headline))
+            title, headline = f"{command}: " if name is None else f"{command}: {name}: ", member.task.headline
+            if command == "predict":  # without references
+                line = f"{len(evaluation.predictions):,} predictions"
+            else:
+                console.print(scores_table(evaluation.scores, title.rstrip(": ").capitalize(), headline))
+                line = scores_line(evaluation.scores, headline)
+            written = f"; wrote {self._written[name]}" if name in self._written else ""
+            lines.append(f"{title}{line}{written}")
+        for line in lines:
+            console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 def find_callback(trainer: L.Trainer, kind: type[AnyCallback], before: L.Callback | None = None) -> AnyCallback | None:

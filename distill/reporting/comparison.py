@@ -151,6 +151,20 @@ def scores_table(scores: Mapping[str, float], title: str, headline: Sequence[Sco
     return table
 
 
+def scores_line(scores: Mapping[str, float], headline: Sequence[Score]) -> str:
+    """Return what was scored and the headline scores in one line.
+
+    Example:
+        >>> from distill.tasks.base import Score
+        >>> scores_line({"f1": 81.906, "num_questions": 1551.0}, [Score("f1", "F1")])
+        '1,551 questions; F1 81.91'
+    """
+    counted = [name for name in scores if name.startswith(_COUNT_PREFIX)]
+    counts = [f"{scores[name]:,.0f} {name.removeprefix(_COUNT_PREFIX).replace('_', ' ')}" for name in counted]
+    figures = [f"{score.label} {scores[score.name]:.2f}" for score in headline if score.name in scores]
+    return "; ".join(", ".join(part) for part in (counts, figures) if part)
+
+
 def table_scores(scores: Mapping[str, float], headline: Sequence[Score] = ()) -> list[str]:
     """Return the scores to show, in order: headline, the SQuAD script's, no-answer split, F1 of each tag, all else."""
     squad = ["exact_match", "f1", "squad/exact_match", "squad/f1", "has_answer/f1", "no_answer/f1"]

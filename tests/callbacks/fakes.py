@@ -94,10 +94,12 @@ class FakeModule(L.LightningModule):
         self.last_evaluation = self._result(self.student)
         self.log_dict({f"val/{name}": value for name, value in self.last_evaluation.scores.items()})
 
-    test_step = validation_step
+    test_step = predict_step = validation_step
 
     def on_test_epoch_end(self) -> None:
         self.last_evaluation = self._result(self.student)
+
+    on_predict_epoch_end = on_test_epoch_end
 
     def configure_optimizers(self):
         return torch.optim.SGD(self.student.parameters(), lr=0.1)
@@ -105,7 +107,7 @@ class FakeModule(L.LightningModule):
     def train_dataloader(self):
         return DataLoader(Examples(), batch_size=2)
 
-    val_dataloader = test_dataloader = train_dataloader
+    val_dataloader = test_dataloader = predict_dataloader = train_dataloader
 
     def _result(self, model) -> EvaluationResult:
         # The student's bias is the number of epochs done.

@@ -9,6 +9,7 @@ from lightning.pytorch.loggers import CSVLogger
 
 from distill.callbacks.benchmark import LatencyBenchmark
 from distill.callbacks.checkpoints import BestInFinalStage, LastCheckpoint, best_rule
+from distill.callbacks.progress import StageProgressBar
 from distill.callbacks.report import NO_CHECKPOINT, Report
 from distill.callbacks.stages import StageSchedule
 from distill.stages import Stage
@@ -110,7 +111,22 @@ def test_predictions_are_written_after_validate_and_test(tmp_path, capsys, comma
     assert read(tmp_path / "predictions.json") == {f"q{i}": "Jaén" for i in range(6)}
     printed = capsys.readouterr().out
     assert "90.00" in printed
-    assert "questions" in printed
+    target = tmp_path / "predictions.json"
+    assert printed.splitlines()[-1] == f"{command}: 6 questions; EM 70.00, F1 90.00; wrote {target}"
+
+
+def test_predict_ends_with_what_was_answered_and_where_it_is(tmp_path, capsys):
+    module = FakeModule()
+    tiny_trainer(tmp_path, [Report()]).predict(module)
+    printed = capsys.readouterr().out
+    assert printed.splitlines()[-1] == f"predict: 6 predictions; wrote {tmp_path / 'predictions.json'}"
+    assert "F1" not in printed  # of questions without references
+
+
+def test_last_line_of_an_evaluation_stands_below_the_progress_bar(tmp_path, capsys):
+    bar = StageProgressBar(leave=True)
+    tiny_trainer(tmp_path, [Report(), bar], enable_progress_bar=True).test(FakeModule(), verbose=False)
+    assert capsys.readouterr().out.splitlines()[-1].startswith("test: 6 questions; EM 70.00")
 
 
 def test_outcomes_of_single_items_are_written_where_the_task_has_them(tmp_path):
