@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import lightning as L
@@ -14,6 +15,16 @@ class StageProgressBar(RichProgressBar):
 
     Lightning's own is drawn until the command is over, below what is printed about its result.
     """
+
+    @property
+    def total_train_batches(self) -> int | float:
+        """Training batches of the epoch; of the last one as many as the stages have left."""
+        trainer = self.trainer
+        batches = trainer.num_training_batches
+        if trainer.max_steps < 0 or math.isinf(batches):
+            return batches
+        done = trainer.current_epoch * math.ceil(batches / trainer.accumulate_grad_batches)
+        return min(batches, max(0, trainer.max_steps - done) * trainer.accumulate_grad_batches)
 
     def get_metrics(self, trainer: L.Trainer, pl_module: Any) -> dict[str, Any]:
         """Return what stands beside the bar: the stage first, then what was logged for the bar."""

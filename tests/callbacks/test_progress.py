@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+import re
 
 import lightning as L
+import pytest
 from lightning.pytorch.loggers import CSVLogger
 
 from distill.callbacks.progress import StageProgressBar
@@ -36,13 +38,13 @@ class Reader(L.Callback):
         self.shown.append(self.bar.get_metrics(trainer, pl_module))
 
 
-def fit(folder, stages=STAGES):
+def fit(folder, stages=STAGES, **settings):
     screen = io.StringIO()
     bar = StageProgressBar(leave=True, console_kwargs={"file": screen, "force_terminal": True, "width": 200})
     reader = Reader(bar)
     schedule = [StageSchedule(stages)] if stages else []
     logger = CSVLogger(folder, name="", version="run")
-    trainer = tiny_trainer(folder, [*schedule, bar, reader], logger=logger, enable_progress_bar=True)
+    trainer = tiny_trainer(folder, [*schedule, bar, reader], logger=logger, enable_progress_bar=True, **settings)
     trainer.fit(LossModule(with_teacher=False))
     return reader.shown, screen.getvalue()
 
@@ -68,3 +70,21 @@ def test_run_without_stages_shows_what_was_logged(tmp_path):
     shown, screen = fit(tmp_path, stages=None)
     assert [list(metrics) for metrics in shown] == [["train/loss"]] * 4
     assert "stage" not in screen
+
+
+@pytest.mark.parametrize(
+    ("steps", "settings", "totals"),
+    [
+        ((1, 2), {}, [2, 1]),  # epochs of two batches
+        ((1, 1), {}, [2]),
+        ((1, 4), {"max_epochs": -1}, [2, 2, 1]),
+        ((1, 1), {"accumulate_grad_batches": 2}, [2, 2]),
+        ((3, 3), {"max_steps": 3}, [2, 1]),
+    ],
+)
+def test_bar_of_an_epoch_is_as_long_as_what_the_stages_have_left(tmp_path, steps, settings, totals):
+    stages = {name: Stage({"hidden": 1.0}, steps=number) for name, number in zip("ab", steps, strict=True)}
+    _, screen = fit(tmp_path, stages, **settings)
+    found = re.findall(r"Epoch (\d+)/\S+.*? (\d+)/(\d+) ", re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", screen))
+    ends = {int(epoch): (int(done), int(total)) for epoch, done, total in found}
+    assert ends == {epoch: (total, total) for epoch, total in enumerate(totals)}
