@@ -263,7 +263,7 @@ def main(args: list[str] | None = None) -> None:
         else:
             DistillCLI(args)
     except RunStopped as stop:
-        sys.stderr.write(f"{stop}; go on with --ckpt_path auto\n")
+        sys.stderr.write(f"{stop}{'; go on with --ckpt_path auto' if stop.is_saved else ''}\n")
         # Lightning would kill the first process, which may still be writing, if one that it has started failed.
         sys.exit(0 if is_started_by_lightning() else 128 + stop.signal)
     except KeyboardInterrupt:  # while something loads, or in a command that has nothing to save

@@ -38,7 +38,8 @@ class WandbRun(WandbLogger):
 
     The mode is what ``WANDB_MODE`` says; when it says nothing, online if there are credentials, else offline. A run
     that should be online but has no credentials, or cannot reach the server within ``init_timeout`` seconds, goes on
-    offline and says so. Offline runs are sent later with ``wandb sync``.
+    offline and says so. Offline runs are sent later with ``wandb sync``; one that ends before a metric was logged, such
+    as that of a command that is refused or stopped while it loads, leaves nothing.
 
     Every logged metric is in the run's summary with its last value; the metrics named by ``best`` also with their
     highest, those named by ``lowest`` with their lowest. Hyperparameters are stored under dotted keys
@@ -89,7 +90,7 @@ class WandbRun(WandbLogger):
         self._wandb_init.pop("anonymous", None)
         self.best = tuple(best)
         self.lowest = tuple(lowest)
-        self._has_content = False
+        self._has_metrics = False
 
     @property
     @rank_zero_experiment
@@ -113,17 +114,25 @@ class WandbRun(WandbLogger):
     @rank_zero_only
     def log_hyperparams(self, params: Any, *args: Any, **kwargs: Any) -> None:
         """Store hyperparameters under dotted keys."""
-        self._has_content = True
         super().log_hyperparams(flatten(params if isinstance(params, Mapping) else vars(params)), *args, **kwargs)
 
     @rank_zero_only
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        """Log metrics; the first ones tell that the run stays."""
+        super().log_metrics(metrics, step)
+        if not self._has_metrics:
+            self._has_metrics = True
+            if self._wandb_init["mode"] == "offline":
+                rank_zero_info("W&B logs offline; send the run later with: wandb sync %s", _folder(self.experiment))
+
+    @rank_zero_only
     def finalize(self, status: str) -> None:
-        """Close the run; of one that failed before anything was logged, such as by its checkpoint, nothing stays."""
+        """Close the run; of one that logged no metric and was to be sent later nothing stays."""
         super().finalize(status)
         run: Any = self.__dict__["_experiment"]
-        if status == "failed" and run is not None and self._wandb_init["mode"] == "offline" and not self._has_content:
-            folder = Path(run.dir).parent
-            run.finish(exit_code=1)
+        if run is not None and self._wandb_init["mode"] == "offline" and not self._has_metrics:
+            folder = _folder(run)
+            run.finish(exit_code=1 if status == "failed" else 0)
             shutil.rmtree(folder, ignore_errors=True)
             _remove_if_no_run(folder.parent)
             self._experiment = None
@@ -139,11 +148,14 @@ class WandbRun(WandbLogger):
             rank_zero_warn(f"W&B cannot be reached, logging offline: {reason}")
             self._wandb_init["mode"] = "offline"
             run = make(self)
-        if self._wandb_init["mode"] == "offline":
-            rank_zero_info("W&B logs offline; send the run later with: wandb sync %s", Path(run.dir).parent)
-        elif url := getattr(run, "url", None):
+        if self._wandb_init["mode"] != "offline" and (url := getattr(run, "url", None)):
             rank_zero_info("W&B run: %s", url)
         return run
+
+
+def _folder(run: Any) -> Path:
+    """Return the folder of an offline run, which ``wandb sync`` takes."""
+    return Path(run.dir).parent
 
 
 def _remove_if_no_run(folder: Path) -> None:

@@ -410,6 +410,15 @@ def test_stopped_run_says_so_by_its_exit_code(environment, code, monkeypatch):
     assert end.value.code == code
 
 
+@pytest.mark.parametrize(("is_saved", "hint"), [(True, "; go on with --ckpt_path auto"), (False, "")])
+def test_stopped_run_says_how_to_go_on_where_there_is_something_to_go_on_with(is_saved, hint, monkeypatch, capsys):
+    stop = RunStopped(signal.SIGTERM, "at step 2", is_saved)
+    monkeypatch.setattr("distill.cli.DistillCLI", Mock(side_effect=stop))
+    with pytest.raises(SystemExit):
+        main(["fit"])
+    assert capsys.readouterr().err == f"stopped by SIGTERM at step 2{hint}\n"
+
+
 def test_other_errors_of_torch_keep_their_traceback(monkeypatch):
     def fail(args):
         raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")

@@ -96,14 +96,21 @@ def test_an_offline_start_that_fails_is_an_error(tmp_path, monkeypatch):
         _ = WandbRun(save_dir=str(tmp_path)).experiment
 
 
+@pytest.mark.parametrize("status", ["failed", "success"])  # stopped while it loads; ``predict``
 @pytest.mark.parametrize("logged", [False, True])
-def test_a_run_that_failed_before_anything_was_logged_leaves_nothing(tmp_path, logged):
+def test_a_run_without_metrics_leaves_nothing_and_is_not_named(tmp_path, caplog, logged, status):
+    caplog.set_level("INFO")
     logger = WandbRun(save_dir=str(tmp_path))
-    _ = logger.experiment
+    logger.log_hyperparams({"seed": 1})
+    assert "wandb sync" not in caplog.text
     if logged:
-        logger.log_hyperparams({"seed": 1})
-    logger.finalize("failed")
-    assert bool(list(tmp_path.glob("wandb/offline-run-*"))) == (tmp_path / "wandb").exists() == logged
+        logger.log_metrics({"val/f1": 50.0}, step=1)
+        logger.log_metrics({"val/f1": 60.0}, step=2)
+    logger.finalize(status)
+    runs = list(tmp_path.glob("wandb/offline-run-*"))
+    assert bool(runs) == (tmp_path / "wandb").exists() == logged
+    assert caplog.text.count("wandb sync") == len(runs)
+    assert all(str(run) in caplog.text for run in runs)
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from lightning.pytorch.trainer.states import TrainerFn
 
 
 class StageProgressBar(RichProgressBar):
-    """Lightning's rich progress bar; also names the active stage, and ends where an evaluation does.
+    """Lightning's rich progress bar; also names the active stage, and ends where training or an evaluation does.
 
     Lightning's own is drawn until the command is over, below what is printed about its result.
     """
@@ -32,6 +32,11 @@ class StageProgressBar(RichProgressBar):
         metrics.pop("v_num", None)
         active = getattr(pl_module, "active_stage", None)
         return metrics if active is None else {"stage": active.name, **metrics}
+
+    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Leave the bar as it is."""
+        super().on_train_end(trainer, pl_module)
+        self._finish(trainer, pl_module)
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Leave the bar as it is after a validation by itself."""

@@ -31,11 +31,13 @@ class RunStopped(BaseException):
     Attributes:
         signal: Which one.
         where: ``at step 120``, ``at once, after step 120``, ``before training`` or ``after training``.
+        is_saved: Whether there is a checkpoint to go on with.
     """
 
-    def __init__(self, received: signal.Signals, where: str) -> None:
+    def __init__(self, received: signal.Signals, where: str, is_saved: bool = True) -> None:
         self.signal = received
         self.where = where
+        self.is_saved = is_saved
         super().__init__(f"stopped by {self.signal.name} {where}")
 
 
@@ -154,20 +156,24 @@ class SignalStop(Checkpoint):
             return
         received = signal.Signals(number)
         if not self._is_training:
-            raise RunStopped(received, self._outside)
+            raise self._stopped(received, self._outside)
         assert self._trainer is not None
         step = self._trainer.global_step
         self._received = received if self._received is None else max(self._received, received, key=SIGNALS.index)
         self._num_interrupts += received == signal.SIGINT
         if self._num_interrupts > 1:
-            raise RunStopped(received, f"at once, after step {step}")
+            raise self._stopped(received, f"at once, after step {step}")
         if self._trainer.world_size == 1 and self._end is None and self._holds_everything(self._trainer):
-            raise RunStopped(self._received, f"at step {step}")
+            raise self._stopped(self._received, f"at step {step}")
         if self._trainer.is_global_zero:
             # Not through a logger or a stream, which the signal may have interrupted.
             line = f"\n{received.name}: the run saves and stops when the {self._under_way} under way is done\n"
             with suppress(OSError):
                 os.write(_STDERR, line.encode())
+
+    def _stopped(self, received: signal.Signals, where: str) -> RunStopped:
+        found = _last_checkpoints(self._trainer) if self._trainer is not None else []
+        return RunStopped(received, where, is_saved=any(last.path is not None for last in found))
 
     def _holds_everything(self, trainer: L.Trainer) -> bool:
         return any(last.holds_everything(trainer) for last in _last_checkpoints(trainer))
@@ -185,7 +191,7 @@ class SignalStop(Checkpoint):
         for last in _last_checkpoints(trainer):
             last.save(trainer)
         # Raised a moment later, when Lightning has logged what this step gave.
-        self._end = RunStopped(received, f"at step {trainer.global_step}")
+        self._end = self._stopped(received, f"at step {trainer.global_step}")
 
     def _after_saving(self) -> None:
         """Decide what follows an orderly stop."""

@@ -15,7 +15,7 @@ from distill.callbacks.checkpoints import LastCheckpoint
 from distill.callbacks.report import find_callback
 from distill.callbacks.signals import RunStopped
 from distill.reporting.files import run_folder
-from distill.reporting.status import RunStatus, clear_end, lock_run, read_status, write_end, write_status
+from distill.reporting.status import RunStatus, clear_end, lock_run, read_status, unlock_run, write_end, write_status
 from distill.types import UserError
 
 #: Where a checkpoint keeps which run of W&B it belongs to.
@@ -84,6 +84,9 @@ class StatusFile(L.Callback):
         """Say what ended the run."""
         if trainer.state.fn != TrainerFn.FITTING:
             return
+        if self._folder is None and self._taken is not None and self._lock is not None:
+            unlock_run(self._taken, self._lock)  # nothing has begun in it
+            self._lock = None
         last = find_callback(trainer, LastCheckpoint)
         if isinstance(exception, RunStopped):
             resume = f", resume with --ckpt_path {last.path}" if last is not None and last.path is not None else ""

@@ -97,3 +97,11 @@ def lock_run(folder: Path) -> IO[bytes] | None:
             file.close()
             return None
     return file
+
+
+def unlock_run(folder: Path, lock: IO[bytes]) -> None:
+    """Give a folder back that :func:`lock_run` took, and remove it where there is nothing in it."""
+    if {path.name for path in folder.iterdir()} == {_LOCK_FILE}:
+        (folder / _LOCK_FILE).unlink()
+        folder.rmdir()
+    lock.close()

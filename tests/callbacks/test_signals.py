@@ -64,6 +64,7 @@ def test_run_saves_and_stops_when_the_step_is_done(tmp_path, number, batch):
     with pytest.raises(RunStopped, match=f"stopped by {number.name} at step {batch + 1}") as info:
         fit(tmp_path, Send(batch, number))
     assert (info.value.signal, info.value.where) == (number, f"at step {batch + 1}")
+    assert info.value.is_saved
     assert stopped_at(tmp_path) == batch + 1
     status = json.loads((tmp_path / "status.json").read_text(encoding="utf-8"))
     assert status["state"] == "stopped"
@@ -160,8 +161,22 @@ def test_outside_training_a_signal_ends_the_run_at_once(tmp_path, hook, where):
         pass
 
     setattr(Now, hook, lambda *_: os.kill(os.getpid(), signal.SIGTERM))
-    with pytest.raises(RunStopped, match=f"stopped by SIGTERM {where} training"):
+    with pytest.raises(RunStopped, match=f"stopped by SIGTERM {where} training") as stop:
         fit(tmp_path, Now())
+    assert not stop.value.is_saved  # a hundred epochs are not over
+
+
+def test_run_that_is_stopped_while_it_loads_leaves_no_folder(tmp_path):
+    class Loading(FakeModule):
+        def configure_model(self):
+            signal.raise_signal(signal.SIGINT)
+
+    status, stop = StatusFile(), SignalStop()
+    trainer = tiny_trainer(tmp_path / "run", [status, stop], enable_checkpointing=True)
+    with pytest.raises(RunStopped, match="stopped by SIGINT before training") as stopped:
+        trainer.fit(Loading())
+    assert not stopped.value.is_saved
+    assert not (tmp_path / "run").exists()
 
 
 def test_forked_process_leaves_the_signal_to_the_run(monkeypatch):
