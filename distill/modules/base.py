@@ -185,7 +185,7 @@ class TaskModule(RunModule):
         """Return this process's share of the active stage's objective over the batches of all processes.
 
         Where anybody looks, each term is logged raw, and as it counts where terms are balanced; these values are those
-        of all processes.
+        of all processes. Of several tasks each logs all of its batches: who looks sees the latest one of every task.
         """
         if self.active_stage is None:
             raise UserError("no active stage: give the Trainer a distill.StageSchedule")
@@ -201,7 +201,7 @@ class TaskModule(RunModule):
             logged |= {f"train/{self.active_stage.name}/{name}": value for name, value in weighted.items()}
         loss = torch.stack([scales[name] * value for name, value in values.items()]).sum()
         self.step_values = {"loss": loss, **values}
-        if is_log_step(self.trainer, self.active_stage):
+        if self._run or is_log_step(self.trainer, self.active_stage):
             self.log_dict(logged, batch_size=len(batch.window_ids))
             self.log("train/loss", loss, prog_bar=True, batch_size=len(batch.window_ids))
         return self.weight * torch.stack([scales[name] * share.loss for name, share in shares.items()]).sum()

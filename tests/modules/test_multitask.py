@@ -280,6 +280,26 @@ def test_every_task_is_balanced_on_the_first_batches_of_its_own(teacher_folder, 
         assert factors[name] == pytest.approx(expected, rel=1e-5)
 
 
+class Latest(L.Callback):
+    """Notes at each step the latest loss of every task, and what loggers would be given."""
+
+    def __init__(self) -> None:
+        self.losses: dict[str, float] = {}
+        self.pairs: list[tuple[dict[str, float], dict[str, float]]] = []
+
+    def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx) -> None:
+        self.losses[f"{batch.task}/train/loss"] = float(pl_module.step_values["loss"])
+        logged = {name: float(value) for name, value in trainer.callback_metrics.items() if name in self.losses}
+        self.pairs.append((dict(self.losses), logged))
+
+
+def test_loggers_get_the_latest_batch_of_every_task_however_rare(teacher_folder, data, tmp_path):
+    latest = Latest()
+    fit(make_module(teacher_folder), data, tmp_path, callbacks=[latest], log_every_n_steps=5)
+    assert len(latest.pairs[-1][0]) == 3
+    assert all(logged == pytest.approx(seen) for seen, logged in latest.pairs)
+
+
 def test_a_run_resumed_after_any_epoch_ends_as_the_uninterrupted_one(teacher_folder, data, parts, tmp_path):
     whole = make_module(teacher_folder)
     fit(whole, data, tmp_path / "whole")
