@@ -174,6 +174,8 @@ def _from_pretrained(loader: Any, source: str, what: str) -> Any:
     folder = resolve_source(source)
     if folder.startswith(("/", "./", "../", "~")) and not Path(folder).is_dir():
         raise UserError(f"{source}: no such folder: check the path")
+    if (Path(folder) / "student" / "config.json").is_file():
+        raise UserError(f"{source}: a run's folder, not a model's: name {Path(folder) / 'student'}")
     try:
         return loader.from_pretrained(folder)
     except (OSError, ValueError, KeyError, StrictDataclassError) as error:

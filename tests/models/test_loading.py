@@ -1,5 +1,6 @@
 import copy
 import json
+import re
 import shutil
 from importlib import resources
 from pathlib import Path
@@ -72,6 +73,12 @@ def test_broken_configuration_is_a_mistake_of_the_user(text, folder):
     (folder / "config.json").write_text(text, encoding="utf-8")
     with pytest.raises(UserError, match="copy"):
         load_config(str(folder))
+
+
+def test_folder_of_a_run_is_told_from_that_of_its_model(teacher_folder, tmp_path):
+    shutil.copytree(teacher_folder, tmp_path / "student")
+    with pytest.raises(UserError, match=re.escape(f"a run's folder, not a model's: name {tmp_path / 'student'}")):
+        load_tokenizer(str(tmp_path))
 
 
 def test_model_without_a_tokenizer_beside_it_is_refused(folder):
