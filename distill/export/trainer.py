@@ -77,12 +77,15 @@ class ExportTrainer(L.Trainer):
             return
         if not isinstance(model, TaskModule):
             raise UserError(
-                "export: several tasks are exported one by one; name a configuration of one task, and with --student "
-                "its folder in the run's student/"
+                "export: ONNX and INT8 are made of question answering alone: name a configuration of it, and with "
+                "--student its folder in the run's student/; those of other tasks load with transformers as they are"
             )
         task = model.task
         if not isinstance(task, QuestionAnswering) or not isinstance(datamodule, SquadDataModule):
-            raise UserError(f"export: a model of the task {task.name!r} on {type(datamodule).__name__} has no export")
+            raise UserError(
+                f"export: ONNX and INT8 are made of question answering alone, not of the task {task.name!r} on "
+                f"{type(datamodule).__name__}; the run's student/ loads with transformers as it is"
+            )
         target, names = Path(output), chosen_formats(formats)
         _check_source(model, ckpt_path, student)
         _check_target(target, overwrite)

@@ -168,7 +168,7 @@ def test_other_tasks_have_no_export(export, capsys):
     # A masked-language student is a step on the way, not a model to ask.
     code, line = fails([*export, "--model.task=distill.MaskedLanguage"], capsys)
     assert code == 1
-    assert "a model of the task 'masked_language' on SquadDataModule has no export" in line
+    assert "question answering alone, not of the task 'masked_language' on SquadDataModule" in line
 
 
 def test_two_sources_are_refused(export, capsys):
