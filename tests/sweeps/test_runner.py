@@ -92,7 +92,7 @@ def test_a_killed_sweep_goes_on_where_it_was(tmp_path):
         tmp_path / "out",
         sweep_of({"x": {"min": 10.0, "max": 90.0}}, "bayes", extra=(f"--block={tmp_path / 'block'}",)),
     )
-    runner = multiprocessing.get_context("fork").Process(target=run_sweep, args=(sweep, folder, 5, 0, 0.02))
+    runner = multiprocessing.get_context("fork").Process(target=run_sweep, args=(sweep, folder, 8, 0, 0.02))
     runner.start()
     half_run = folder / "trials" / "0002"
     wait_until((half_run / "pid").is_file)
@@ -104,13 +104,13 @@ def test_a_killed_sweep_goes_on_where_it_was(tmp_path):
     before = rows(folder)
     assert len(before) == 2
     (tmp_path / "block").unlink()
-    result = run_sweep(sweep, folder, num_trials=5, poll_seconds=0.02)
-    assert [row.number for row in result.rows] == [0, 1, 3, 4, 5]
+    result = run_sweep(sweep, folder, num_trials=8, poll_seconds=0.02)
+    assert [row.number for row in result.rows] == [0, 1, *range(3, 9)]
     assert {row.state for row in result.rows} == {"complete"}
     assert result.rows[2].message == "repeats 2"
     assert [row["f1"] for row in rows(folder)][:2] == [row["f1"] for row in before]
-    again = run_sweep(sweep, folder, num_trials=5, poll_seconds=0.02)
-    assert len(again.rows) == 5
+    again = run_sweep(sweep, folder, num_trials=8, poll_seconds=0.02)
+    assert len(again.rows) == 8
 
 
 def test_the_command_prints_the_trials_and_names_mistakes(tmp_path, capsys):
