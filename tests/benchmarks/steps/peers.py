@@ -7,6 +7,7 @@ these terms: probabilities and not scores, and maps of all layers, since transfo
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Sequence
 from itertools import cycle
 from typing import Any
 
@@ -34,19 +35,12 @@ def textbrewer_layers(stopwatch: Stopwatch) -> None:
     """TextBrewer's GeneralDistiller."""
     from textbrewer import DistillationConfig, GeneralDistiller, TrainingConfig
 
-    matches: list[dict[str, Any]] = [
-        {"layer_S": s, "layer_T": t, "feature": "hidden", "loss": "hidden_mse", "weight": 1,
-         "proj": ["linear", STUDENT[1], TEACHER[1]]}
-        for s, t in STATES
-    ]  # fmt: skip
-    matches += [
-        {"layer_S": s, "layer_T": t, "feature": "attention", "loss": "attention_mse", "weight": 1} for s, t in LAYERS
-    ]
+    matches = textbrewer_matches(STATES, LAYERS, ["linear", STUDENT[1], TEACHER[1]])
     config = DistillationConfig(temperature=TEMPERATURE, hard_label_weight=0, intermediate_matches=matches)
     teacher, student = frozen_teacher("eager"), build(STUDENT, "eager").train()
     with tempfile.TemporaryDirectory() as folder:
         training = TrainingConfig(device="cpu", output_dir=folder)
-        distiller = GeneralDistiller(training, config, teacher, student, _textbrewer_output, _textbrewer_output)
+        distiller = GeneralDistiller(training, config, teacher, student, textbrewer_output, textbrewer_output)
         with distiller:
             distiller.train(
                 stopwatch.follow(adamw(student)), batches() * _STEPS, num_epochs=1,
@@ -62,7 +56,7 @@ def textbrewer_answers(stopwatch: Stopwatch) -> None:
     teacher, student = frozen_teacher(), build(STUDENT).train()
     with tempfile.TemporaryDirectory() as folder:
         training = TrainingConfig(device="cpu", output_dir=folder, ckpt_epoch_frequency=_STEPS)
-        distiller = BasicDistiller(training, config, teacher, student, _textbrewer_output, _textbrewer_output)
+        distiller = BasicDistiller(training, config, teacher, student, textbrewer_output, textbrewer_output)
         with distiller:
             distiller.train(stopwatch.follow(adamw(student)), batches(), num_epochs=_STEPS)
 
@@ -87,7 +81,21 @@ def modelopt_answers(stopwatch: Stopwatch) -> None:
     _modelopt(stopwatch, states=False)
 
 
-def _textbrewer_output(batch: Any, output: Any) -> dict[str, Any]:
+def textbrewer_matches(
+    states: Sequence[tuple[int, int]], layers: Sequence[tuple[int, int]], projection: list[Any] | None
+) -> list[dict[str, Any]]:
+    """Return TextBrewer's ``intermediate_matches`` of pairs of states and of layers."""
+    hidden = {"feature": "hidden", "loss": "hidden_mse", "weight": 1, **({"proj": projection} if projection else {})}
+    attention = {"feature": "attention", "loss": "attention_mse", "weight": 1}
+    return [
+        {"layer_S": s, "layer_T": t, **form}
+        for form, pairs in ((hidden, states), (attention, layers))
+        for s, t in pairs
+    ]
+
+
+def textbrewer_output(batch: Any, output: Any) -> dict[str, Any]:
+    """Return a model's output as TextBrewer's adaptors do."""
     found = {"logits": [output.start_logits, output.end_logits], "inputs_mask": batch["attention_mask"]}
     if output.attentions:
         found |= {"hidden": output.hidden_states, "attention": output.attentions}
@@ -103,15 +111,46 @@ def _exposed(states: bool) -> tuple[Exposed, Exposed]:
     return teacher, student.train()
 
 
-def _paths(student: Exposed) -> list[str]:
+def exposed_paths(student: Exposed) -> list[str]:
+    """Return the modules through which states and maps pass."""
     states = [f"states.{i}" for i in range(len(student.states))]
     return states + [f"maps.{i}" for i in range(len(student.maps))]
 
 
 def _torchdistill(stopwatch: Stopwatch, states: bool) -> None:
-    from torchdistill.core.distillation import DistillationBox
-
     teacher, student = _exposed(states)
+    box = torchdistill_box(teacher, student, [*exposed_paths(student)], TEMPERATURE, 1e-4, 1)
+    stopwatch.follow(box.optimizer)
+    for batch in cycle(batches()):
+        torchdistill_step(box, batch)
+
+
+def torchdistill_step(box: Any, batch: Any) -> None:
+    """Take a step as torchdistill's examples do."""
+    loss = box.forward_process(sample_batch=batch, targets=None, supp_dict=None)
+    box.post_forward_process(loss=loss)
+    loss.item()  # as its examples log it
+
+
+def torchdistill_box(
+    teacher: Exposed,
+    student: Exposed,
+    paths: Sequence[str],
+    temperature: float | None,
+    learning_rate: float,
+    num_epochs: int,
+) -> Any:
+    """Return torchdistill's box, with hooks on what is compared.
+
+    Args:
+        teacher: The teacher.
+        student: The student.
+        paths: Modules of both whose outputs are compared.
+        temperature: That of the logits; None if they are not compared.
+        learning_rate: AdamW's.
+        num_epochs: Epochs of the box.
+    """
+    from torchdistill.core.distillation import DistillationBox
 
     def mse(path: str) -> dict[str, Any]:
         where = {"module_path": path, "io": "output"}
@@ -122,45 +161,50 @@ def _torchdistill(stopwatch: Stopwatch, states: bool) -> None:
             "weight": 1.0,
         }
 
-    def flat(*_: Any) -> None:
-        """Nothing: targets are not used."""
-
-    kd = {
-        "student_module_path": "logits", "student_module_io": "output", "teacher_module_path": "logits",
-        "teacher_module_io": "output", "temperature": TEMPERATURE, "alpha": 0.0, "reduction": "batchmean",
-    }  # fmt: skip
-    terms: dict[str, Any] = {path: mse(path) for path in _paths(student)}
-    terms["logits"] = {"criterion": {"key": "KDLoss", "kwargs": kd}, "weight": 1.0}
-    hooks = {"forward_hook": {"output": [*_paths(student), "logits"]}}
+    terms: dict[str, Any] = {path: mse(path) for path in paths}
+    if temperature is not None:
+        kd = {
+            "student_module_path": "logits", "student_module_io": "output", "teacher_module_path": "logits",
+            "teacher_module_io": "output", "temperature": temperature, "alpha": 0.0, "reduction": "batchmean",
+        }  # fmt: skip
+        terms["logits"] = {"criterion": {"key": "KDLoss", "kwargs": kd}, "weight": 1.0}
+    hooks = {"forward_hook": {"output": list(terms)}}
     config = {
-        "num_epochs": 1,
+        "num_epochs": num_epochs,
         "teacher": {**hooks, "forward_proc": "forward_batch_only_as_kwargs", "requires_grad": False},
         "student": {**hooks, "forward_proc": "forward_batch_only_as_kwargs"},
         "criterion": {"key": "WeightedSumLoss", "kwargs": {"sub_terms": terms}},
-        "optimizer": {"key": "AdamW", "kwargs": {"lr": 1e-4, "fused": True}},
+        "optimizer": {"key": "AdamW", "kwargs": {"lr": learning_rate, "fused": True}},
     }
-    box = DistillationBox(teacher, student, {}, config, torch.device("cpu"), None, False, 1)
-    stopwatch.follow(box.optimizer)
-    for batch in cycle(batches()):
-        loss = box.forward_process(sample_batch=batch, targets=None, supp_dict=None)
-        box.post_forward_process(loss=loss)
-        loss.item()  # as its examples log it
+    return DistillationBox(teacher, student, {}, config, torch.device("cpu"), None, False, 1)
 
 
 def _modelopt(stopwatch: Stopwatch, states: bool) -> None:
+    teacher, student = _exposed(states)
+    model = modelopt_model(teacher, student, exposed_paths(student), TEMPERATURE)
+    optimizer = stopwatch.follow(adamw(model))
+    for batch in cycle(batches()):
+        modelopt_step(model, optimizer, batch)
+
+
+def modelopt_step(model: Any, optimizer: torch.optim.Optimizer, batch: Any) -> None:
+    """Take a step as modelopt's examples do."""
+    model(**batch)
+    loss = model.compute_kd_loss()
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+
+
+def modelopt_model(teacher: Exposed, student: Exposed, paths: Sequence[str], temperature: float | None) -> Any:
+    """Return modelopt's wrapped student in training mode, with hooks on what is compared; arguments as for the box."""
     from modelopt.torch import distill
 
-    teacher, student = _exposed(states)
-    criterion: dict[tuple[str, str], nn.Module] = {(path, path): nn.MSELoss() for path in _paths(student)}
-    criterion["logits", "logits"] = distill.LogitsDistillationLoss(TEMPERATURE, reduction="batchmean")
+    criterion: dict[tuple[str, str], nn.Module] = {(path, path): nn.MSELoss() for path in paths}
+    if temperature is not None:
+        criterion["logits", "logits"] = distill.LogitsDistillationLoss(temperature, reduction="batchmean")
     balancer = distill.StaticLossBalancer([(1 - 1e-9) / len(criterion)] * len(criterion))
     settings = {"teacher_model": teacher, "criterion": criterion, "loss_balancer": balancer}
     model = distill.convert(student, mode=[("kd_loss", settings)])
-    model.train()
-    optimizer = stopwatch.follow(adamw(model))
-    for batch in cycle(batches()):
-        model(**batch)
-        loss = model.compute_kd_loss()
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
+    model.train()  # which does not return it
+    return model
