@@ -194,6 +194,7 @@ def _fault(
         values=[{name: float(value) for name, value in batch_values.items()} for batch_values in values],
         gradient_norm=float(norm),
         items=[_items(trainer, active, batch) for batch in batches],
+        tasks=[batch.task for batch in batches],
         weights=dict(active.stage.weights),
         temperature=active.stage.temperature,
     )
@@ -204,6 +205,7 @@ def _items(trainer: L.Trainer, active: ActiveStage, batch: Batch) -> list[str]:
     loader: Any = trainer.train_dataloader
     loader = getattr(loader, "loaders", {}).get(active.stage.data, loader)
     dataset = getattr(loader, "dataset", None)
+    dataset = getattr(dataset, "parts", {}).get(batch.task, dataset)
     window_ids = batch.window_ids.tolist()
     examples, indices = getattr(dataset, "examples", None), getattr(dataset, "example_indices", None)
     if examples is None or indices is None:

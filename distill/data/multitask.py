@@ -106,5 +106,8 @@ class MultiTaskDataModule(TaskDataModule):
         return self._loader(MixedDataset({name: loader.dataset for name, loader in loaders.items()}), sampler)
 
     def _load(self, split: str) -> None:
-        for part in self.tasks.values():
-            part._load(split)
+        for name, part in self.tasks.items():
+            try:
+                part._load(split)
+            except UserError as error:
+                raise UserError(f"data.tasks.{name}: {error}") from error

@@ -121,7 +121,9 @@ class WindowedDataModule(TaskDataModule):
         if files:
             return self._read_files(files, split)
         if split == "predict":
-            raise UserError("predict: nothing to predict; name files with --data.predict_files")
+            raise UserError(
+                "predict: nothing to predict; name predict_files, in the data of each task where there are several"
+            )
         if self.dataset == EMBEDDED:
             return self._read_embedded("train" if split == "train" else "dev")
         if self.dataset is None:

@@ -65,6 +65,9 @@ def check_tasks(tasks: Mapping[str, TaskSettings], student: Student) -> None:
             raise UserError(f"model.tasks: {name!r} cannot be the name of a task; use letters, digits, - and _")
         if not 0 < settings.weight < math.inf:
             raise UserError(f"model.tasks.{name}: weight must be more than 0, not {settings.weight}")
+        for option in ("layer_map", "extra_teachers"):
+            if settings.teacher is None and getattr(settings, option):
+                raise UserError(f"model.tasks.{name}: {option} without a teacher; name one, or leave {option} out")
     if student.vocabulary == TRIMMED:
         raise UserError("student.vocabulary trimmed: pieces are counted for one task alone; use full")
     if student.folder is None and all(settings.teacher is None for settings in tasks.values()):

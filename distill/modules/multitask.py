@@ -74,15 +74,18 @@ class MultiTaskModule(RunModule):
         shared = losses if losses is not None else default_losses()
         self.tasks = nn.ModuleDict()
         for name, settings in tasks.items():
-            member = build_member(
-                settings,
-                student,
-                source,
-                losses=shared,
-                layer_map=layer_map,
-                teacher_dtype=teacher_dtype,
-                teacher_cache=teacher_cache,
-            )
+            try:
+                member = build_member(
+                    settings,
+                    student,
+                    source,
+                    losses=shared,
+                    layer_map=layer_map,
+                    teacher_dtype=teacher_dtype,
+                    teacher_cache=teacher_cache,
+                )
+            except UserError as error:
+                raise UserError(f"model.tasks.{name}: {error}") from error
             if isinstance(member, DistillationModule):
                 member.load_teacher = self._load_teacher
             self.tasks[name] = member

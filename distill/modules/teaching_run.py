@@ -29,16 +29,16 @@ def teaching_run(trainer: L.Trainer, active: ActiveStage, task: str | None = Non
     """
     loader = trainer.train_dataloader
     dataset, epoch = getattr(loader, "dataset", None), len(loader)
-    batches = active.num_steps * trainer.accumulate_grad_batches
+    batches, data = active.num_steps * trainer.accumulate_grad_batches, trainer.datamodule  # type: ignore[attr-defined]
     if task is not None:
         sampler = loader.loaders[None].sampler
         dataset, epoch = loader.dataset.parts[task], sampler.sizes[task]
-        batches = sampler.num_batches(active.index, task)
+        batches, data = sampler.num_batches(active.index, task), data.parts[task]
     windows = dataset if hasattr(dataset, "fingerprint") else None
     strategy = trainer.strategy
     return TeachingRun(
         windows=windows,
-        folder=Path(getattr(trainer.datamodule, "cache_dir", CACHE_FOLDER)).expanduser(),  # type: ignore[attr-defined]
+        folder=Path(getattr(data, "cache_dir", CACHE_FOLDER)).expanduser(),
         device=strategy.root_device,
         precision=str(trainer.precision),
         processes=Processes(

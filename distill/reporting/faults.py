@@ -31,6 +31,7 @@ class Fault:
         values: For each batch of the step ``loss``, the weighted total, and every active term's raw mean.
         gradient_norm: Norm of the gradients before clipping.
         items: For each batch of the step what it was made of: question ids, or window ids where there are no questions.
+        tasks: For each batch of the step its task, in a run of several.
         weights: The stage's weights of the terms.
         temperature: The stage's temperature.
     """
@@ -40,6 +41,7 @@ class Fault:
     values: list[dict[str, float]]
     gradient_norm: float
     items: list[list[str]]
+    tasks: list[str | None]
     weights: dict[str, float]
     temperature: float
 
@@ -54,7 +56,7 @@ class Fault:
 
         Example:
             >>> values, items = [{"loss": math.nan, "logits": math.nan, "labels": 2.5}], [["a", "b", "c", "d"]]
-            >>> Fault("logits", 17, values, math.nan, items, {}, 1.0).describe()
+            >>> Fault("logits", 17, values, math.nan, items, [None], {}, 1.0).describe()
             "stage 'logits', step 17: logits is nan for questions a, b, c and 1 more"
         """
         values = {name: value for i in self.culprits for name, value in self.values[i].items() if name != "loss"}
@@ -65,8 +67,10 @@ class Fault:
             broken = [f"the gradient is not finite (norm {self.gradient_norm})"]
         items = list(dict.fromkeys(item for i in self.culprits for item in self.items[i]))
         more = f" and {len(items) - _SHOWN_ITEMS} more" if len(items) > _SHOWN_ITEMS else ""
+        tasks = dict.fromkeys(task for i in self.culprits if (task := self.tasks[i]) is not None)
+        of_task = f"of task {', '.join(tasks)} " if tasks else ""
         return (
-            f"stage {self.stage!r}, step {self.step}: {', '.join(broken)} for questions "
+            f"stage {self.stage!r}, step {self.step}: {', '.join(broken)} {of_task}for questions "
             f"{', '.join(items[:_SHOWN_ITEMS])}{more}"
         )
 

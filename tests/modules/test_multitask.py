@@ -12,11 +12,13 @@ import pytest
 import torch
 
 from distill.callbacks.checkpoints import BestInFinalStage, LastCheckpoint
+from distill.callbacks.guard import NumericalGuard
 from distill.callbacks.random_state import RandomState
 from distill.callbacks.stages import StageSchedule
 from distill.checkpoints import load_checkpoint
 from distill.data.labelled import LabelledDataModule
 from distill.data.multitask import MultiTaskDataModule
+from distill.losses.logits import LogitLoss
 from distill.models.loading import load_frozen
 from distill.models.start import StudentStart
 from distill.models.student import Student
@@ -27,6 +29,7 @@ from distill.stages import Stage
 from distill.tasks.classification.task import SequenceClassification
 from distill.tasks.question_answering.task import QuestionAnswering
 from distill.tasks.tagging.task import TokenClassification
+from distill.teaching.teachers import ExtraTeacher, TeacherCache
 from distill.types import UserError
 from tests.callbacks.fakes import tiny_trainer
 
@@ -187,6 +190,97 @@ def test_an_idle_task_costs_nothing(teacher_folder, data, tmp_path, monkeypatch)
     fit(module, data, tmp_path, stages, callbacks=[Count()], limit_val_batches=0)
     assert set(ran) == {"many"}
     assert set(students) == set(teachers) == {"many"}
+
+
+def test_a_batch_runs_student_and_teacher_of_its_own_task_alone(teacher_folder, data, tmp_path):
+    ran: dict[str, list[str]] = {"batch": [], "student": [], "teacher": []}
+
+    class Count(L.Callback):
+        def on_train_start(self, trainer, pl_module) -> None:
+            for name, member in pl_module.members.items():
+                member.student.register_forward_hook(lambda *_, name=name: ran["student"].append(name))
+                if member.teacher is not None:
+                    member.teacher.register_forward_hook(lambda *_, name=name: ran["teacher"].append(name))
+
+        def on_train_batch_start(self, trainer, pl_module, batch, batch_idx) -> None:
+            ran["batch"].append(batch.task)
+
+    stages = {"logits": Stage({"logits": 1.0, "labels": 1.0}, epochs=2, learning_rate=1e-3)}
+    module = make_module(teacher_folder)
+    for name in ("many", "few"):
+        module.members[name].load_teacher = load_frozen  # every task its own
+    fit(module, data, tmp_path, stages, callbacks=[Count()], limit_val_batches=0)
+    assert set(ran["batch"]) == {"many", "few", "labelled"}
+    assert ran["student"] == ran["batch"]
+    assert ran["teacher"] == [name for name in ran["batch"] if name != "labelled"]
+
+
+def test_a_tasks_weight_scales_what_its_batches_move(teacher_folder, data, tmp_path):
+    gradients: dict[float, dict[str, torch.Tensor]] = {}
+
+    class Keep(L.Callback):
+        def __init__(self, weight: float) -> None:
+            self.weight = weight
+
+        def on_after_backward(self, trainer, pl_module) -> None:
+            (kept := gradients.setdefault(self.weight, {})).update(
+                {name: p.grad.clone() for name, p in pl_module.named_parameters() if p.grad is not None and not kept}
+            )
+
+    stages = {"labels": Stage({"labels": 1.0}, steps=1, learning_rate=1e-9, tasks=["few"])}
+    for weight in (1.0, 0.5):
+        module = make_module(teacher_folder)
+        module.members["few"].weight = weight
+        fit(module, data, tmp_path / str(weight), stages, callbacks=[Keep(weight)], gradient_clip_val=0)
+    assert any(gradient.abs().max() > 0 for gradient in gradients[1.0].values())
+    for name, gradient in gradients[1.0].items():
+        assert torch.allclose(gradients[0.5][name], 0.5 * gradient, rtol=1e-6, atol=0), name
+
+
+def test_a_step_that_is_not_finite_is_said_of_its_task_and_questions(teacher_folder, data, tmp_path):
+    module = make_module(teacher_folder)
+
+    class Poison(L.Callback):
+        def on_train_batch_start(self, trainer, pl_module, batch, batch_idx) -> None:
+            if batch.task == "labelled":
+                pl_module.members["labelled"].student.qa_outputs.bias.data.fill_(torch.nan)
+
+    message = r"labels is nan of task labelled for questions labelled-\d-\d"
+    with pytest.raises(UserError, match=message):
+        fit(module, data, tmp_path, callbacks=[Poison(), NumericalGuard()])
+
+
+@pytest.mark.parametrize("option", [{"layer_map": [0, 1]}, {"extra_teachers": [ExtraTeacher("other")]}])
+def test_what_needs_a_teacher_is_refused_without_one(teacher_folder, option):
+    tasks = {
+        "taught": TaskSettings(QuestionAnswering(), str(teacher_folder)),
+        "alone": TaskSettings(QuestionAnswering(), **option),
+    }
+    with pytest.raises(UserError, match=rf"model.tasks.alone: {next(iter(option))} without a teacher"):
+        MultiTaskModule(tasks, student=STUDENT)
+
+
+def test_losses_that_leave_nothing_to_train_on_name_their_task(teacher_folder):
+    tasks = {
+        "taught": TaskSettings(QuestionAnswering(), str(teacher_folder)),
+        "alone": TaskSettings(QuestionAnswering(), losses={"logits": LogitLoss()}),
+    }
+    with pytest.raises(UserError, match=r"model.tasks.alone: .*no loss to train on"):
+        MultiTaskModule(tasks, student=STUDENT)
+
+
+def test_stored_logits_lie_with_their_tasks_windows_and_teach_as_the_teacher_does(teacher_folder, parts, tmp_path):
+    ended = []
+    for cache in (None, TeacherCache(dtype="float32")):
+        for name, part in parts.items():
+            part.cache_dir = tmp_path / f"cache-{name}"
+        data = MultiTaskDataModule(parts, tokenizer=str(teacher_folder), seed=5)
+        module = make_module(teacher_folder, teacher_cache=cache)
+        fit(module, data, tmp_path / str(cache is None), callbacks=[], limit_val_batches=0)
+        ended.append(module.state_dict())
+    assert all(torch.allclose(ended[0][name], ended[1][name], atol=1e-6) for name in ended[0])
+    stored = {name: len(list((tmp_path / f"cache-{name}").glob("logits-*.npy"))) for name in parts}
+    assert stored == {"many": 1, "few": 1, "labelled": 0}
 
 
 def test_a_stage_of_some_tasks_is_as_long_as_their_data(teacher_folder, data, tmp_path):
