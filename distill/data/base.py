@@ -82,6 +82,11 @@ class TaskDataModule(L.LightningDataModule, ABC):
     def take_tasks(self, tasks: Mapping[str | None, Task]) -> None:
         """Learn what is predicted, by the names of :attr:`parts`; for data that is read and cut by its task."""
 
+    @property
+    def can_predict(self) -> bool:
+        """Whether there is anything for the ``predict`` command."""
+        return True
+
     @cached_property
     def tokenizer(self) -> PreTrainedTokenizerBase:
         """The tokenizer that cuts the text."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from importlib import resources
@@ -18,11 +18,13 @@ from distill.data.windowed import WindowedDataModule
 from distill.data.windows import WindowDataset, WindowPadder, cached_windows, fingerprint
 from distill.files import Paths
 from distill.models.loading import EMBEDDED
+from distill.tasks.base import Task
 from distill.tasks.question_answering.hub import read_hub
 from distill.tasks.question_answering.reading import read_examples
 from distill.tasks.question_answering.report import ReadingReport
+from distill.tasks.question_answering.task import QuestionAnswering
 from distill.tasks.question_answering.windows import build_windows, check_lengths, count_flagged, window_texts
-from distill.types import Example
+from distill.types import Example, UserError
 
 #: Which hub split serves a part that no files were named for.
 _HUB_SPLITS = {"train": "train", "validation": "validation", "test": "validation"}
@@ -111,6 +113,18 @@ class SquadDataModule(WindowedDataModule):
         self.pad_to_max_length = pad_to_max_length
         self._examples: dict[str, tuple[list[Example], ReadingReport]] = {}
         self._is_trimmed = False
+
+    def take_tasks(self, tasks: Mapping[str | None, Task]) -> None:
+        """Refuse what cannot be learned from questions.
+
+        Raises:
+            UserError: If the model's task is another one.
+        """
+        if (task := tasks.get(None)) is not None and not isinstance(task, QuestionAnswering):
+            raise UserError(
+                f"{type(self).__name__} holds questions, which a model of {task.name!r} cannot learn from; name data "
+                "of that task, such as distill.LabelledDataModule"
+            )
 
     def check(self) -> None:
         """Check the lengths against the tokenizer, before any data is read.

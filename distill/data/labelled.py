@@ -104,12 +104,15 @@ class LabelledDataModule(WindowedDataModule):
             UserError: If there is no task with labels.
         """
         if self._task is None:
-            raise UserError("data: name the task, such as distill.TokenClassification, with model.init_args.task")
+            raise UserError(
+                "texts with labels need a task of the model that has some, such as distill.TokenClassification: name it"
+                " with model.task, or, of several, under the same name in model.tasks"
+            )
         return self._task
 
     def take_tasks(self, tasks: Mapping[str | None, Task]) -> None:
         """Read and cut by the model's task, unless there is one already."""
-        if self._task is None and isinstance(task := tasks[None], LabelledTask):
+        if self._task is None and isinstance(task := tasks.get(None), LabelledTask):
             self._task = task
 
     def check(self) -> None:

@@ -59,10 +59,18 @@ class MultiTaskDataModule(TaskDataModule):
         return dict(self.tasks.items())
 
     def take_tasks(self, tasks: Mapping[str | None, Task]) -> None:
-        """Tell each part its task."""
+        """Tell each part its task.
+
+        Raises:
+            UserError: If the model has no such task, or its part holds something else.
+        """
         for name, part in self.tasks.items():
-            if name in tasks:
-                part.take_tasks({None: tasks[name]})
+            if None not in tasks and name not in tasks:
+                raise UserError(f"data.tasks.{name}: model.tasks names no such task; give both the same names")
+            try:
+                part.take_tasks({None: tasks[name]} if name in tasks else {})
+            except UserError as error:
+                raise UserError(f"data.tasks.{name}: {error}") from error
 
     def check(self) -> None:
         """Check the data of every task against the tokenizer."""
@@ -87,8 +95,8 @@ class MultiTaskDataModule(TaskDataModule):
         return {name: part.test_dataloader() for name, part in self.tasks.items()}
 
     def predict_dataloader(self) -> dict[str, DataLoader[Batch]]:
-        """Return each task's."""
-        return {name: part.predict_dataloader() for name, part in self.tasks.items()}
+        """Return that of each task which has something to predict."""
+        return {name: part.predict_dataloader() for name, part in self.tasks.items() if part.can_predict}
 
     def summary(self) -> dict[str, Any]:
         """Return how tasks are sampled, and under ``tasks`` the summary of each one's data."""
@@ -106,7 +114,13 @@ class MultiTaskDataModule(TaskDataModule):
         return self._loader(MixedDataset({name: loader.dataset for name, loader in loaders.items()}), sampler)
 
     def _load(self, split: str) -> None:
-        for name, part in self.tasks.items():
+        parts = {name: part for name, part in self.tasks.items() if split != "predict" or part.can_predict}
+        if not parts:
+            raise UserError(
+                f"predict: nothing to predict; name files with --data.tasks.{next(iter(self.tasks))}.predict_files, or "
+                "those of another task"
+            )
+        for name, part in parts.items():
             try:
                 part._load(split)
             except UserError as error:

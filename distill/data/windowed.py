@@ -110,6 +110,11 @@ class WindowedDataModule(TaskDataModule):
     def _read_embedded(self, name: str) -> Any:
         """Read ``train`` or ``dev`` of what the package carries."""
 
+    @property
+    def can_predict(self) -> bool:
+        """Whether ``predict_files`` are named."""
+        return bool(self.files["predict"])
+
     @abstractmethod
     def _read_hub(self, dataset: str, split: str) -> Any:
         """Read a part from the hub."""
@@ -121,9 +126,7 @@ class WindowedDataModule(TaskDataModule):
         if files:
             return self._read_files(files, split)
         if split == "predict":
-            raise UserError(
-                "predict: nothing to predict; name predict_files, in the data of each task where there are several"
-            )
+            raise UserError("predict: nothing to predict; name files with --data.predict_files")
         if self.dataset == EMBEDDED:
             return self._read_embedded("train" if split == "train" else "dev")
         if self.dataset is None:

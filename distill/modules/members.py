@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from torch import nn
 from transformers import PreTrainedConfig, PreTrainedModel
 
 from distill.data.base import TaskDataModule
@@ -26,6 +27,9 @@ from distill.types import UserError
 
 #: First parts of the names of what is logged, and a folder beside the tasks', which therefore cannot be a task's name.
 _RESERVED = {"train", "val", "test", "report", "latency", "throughput", "final", "mean", ENCODER}
+
+#: Characters of a task's name, which names folders and columns too.
+_LONGEST_NAME = 64
 
 LayerMapSettings = Literal["uniform", "last", "skip", "similarity", "pruned"] | list[int] | SeparateLayers
 
@@ -61,8 +65,13 @@ def check_tasks(tasks: Mapping[str, TaskSettings], student: Student) -> None:
     if not tasks:
         raise UserError("model.tasks: name at least one task")
     for name, settings in tasks.items():
-        if name in _RESERVED or not name.replace("_", "").replace("-", "").isalnum():
-            raise UserError(f"model.tasks: {name!r} cannot be the name of a task; use letters, digits, - and _")
+        # Heads are attributes of a ModuleDict, whose own names are taken.
+        is_taken = name in _RESERVED or hasattr(nn.ModuleDict(), name)
+        if is_taken or len(name) > _LONGEST_NAME or not name.replace("_", "").replace("-", "").isalnum():
+            raise UserError(
+                f"model.tasks: {name!r} {'is taken and ' if is_taken else ''}cannot be the name of a task; use at most "
+                f"{_LONGEST_NAME} letters, digits, - and _"
+            )
         if not 0 < settings.weight < math.inf:
             raise UserError(f"model.tasks.{name}: weight must be more than 0, not {settings.weight}")
         for option in ("layer_map", "extra_teachers"):

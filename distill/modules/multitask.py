@@ -237,8 +237,9 @@ class MultiTaskModule(RunModule):
         self._each(lambda member: member.on_test_epoch_start())
 
     def on_predict_epoch_start(self) -> None:
-        """Start every task's evaluation."""
-        self._each(lambda member: member.on_predict_epoch_start())
+        """Start the evaluation of each task that has something to predict."""
+        for name in self.trainer.predict_dataloaders:
+            self._members()[name].on_predict_epoch_start()
 
     def validation_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> None:
         """Add the student's answers for one batch of a task."""
@@ -263,8 +264,9 @@ class MultiTaskModule(RunModule):
         self._log_mean("test")
 
     def on_predict_epoch_end(self) -> None:
-        """Keep every task's predictions."""
-        self._each(lambda member: member.on_predict_epoch_end())
+        """Keep their predictions."""
+        for name in self.trainer.predict_dataloaders:
+            self._members()[name].on_predict_epoch_end()
 
     def _members(self) -> dict[str, Any]:
         return dict(self.tasks.items())

@@ -153,7 +153,7 @@ def test_examples_without_a_window_are_noticed(make_data, kind):
 
 
 def test_mistakes_in_the_settings_are_refused(tmp_path):
-    with pytest.raises(UserError, match=r"name the task"):
+    with pytest.raises(UserError, match=r"need a task of the model"):
         LabelledDataModule().check()
     task = TASKS["tagging"]
     with pytest.raises(UserError, match="name both"):

@@ -250,6 +250,36 @@ def test_a_step_that_is_not_finite_is_said_of_its_task_and_questions(teacher_fol
         fit(module, data, tmp_path, callbacks=[Poison(), NumericalGuard()])
 
 
+@pytest.mark.parametrize("name", ["type", "items", "training", "forward", "val", "encoder", "a/b", "a" * 65])
+def test_names_that_are_taken_or_odd_are_refused(teacher_folder, name):
+    with pytest.raises(UserError, match="cannot be the name of a task"):
+        MultiTaskModule({name: TaskSettings(QuestionAnswering(), str(teacher_folder))}, student=STUDENT)
+
+
+def test_data_of_another_kind_is_refused_by_name(parts, teacher_folder):
+    data = MultiTaskDataModule(parts, tokenizer=str(teacher_folder))
+    tasks = {"many": QuestionAnswering(), "few": TokenClassification(), "labelled": QuestionAnswering()}
+    with pytest.raises(UserError, match=r"data.tasks.few: SquadDataModule holds questions"):
+        data.take_tasks(tasks)
+    with pytest.raises(UserError, match=r"data.tasks.labelled: model.tasks names no such task"):
+        data.take_tasks({"many": QuestionAnswering(), "few": QuestionAnswering()})
+
+
+def test_tasks_that_have_something_to_predict_are_predicted(teacher_folder, parts, tmp_path):
+    module = make_module(teacher_folder)
+    trainer = tiny_trainer(tmp_path, [])
+    data = MultiTaskDataModule(parts, tokenizer=str(teacher_folder))
+    with pytest.raises(UserError, match=r"nothing to predict; name files with --data.tasks.many.predict_files"):
+        trainer.predict(module, data, return_predictions=False)
+    few = parts["few"]
+    few.files["predict"] = few.files["validation"]
+    trainer.predict(module, data, return_predictions=False)
+    assert set(module.members["few"].last_evaluation.predictions) == {
+        f"few-q-{i}-{j}" for i in (0, 1) for j in range(3)
+    }
+    assert module.members["many"].last_evaluation is None
+
+
 @pytest.mark.parametrize("option", [{"layer_map": [0, 1]}, {"extra_teachers": [ExtraTeacher("other")]}])
 def test_what_needs_a_teacher_is_refused_without_one(teacher_folder, option):
     tasks = {
