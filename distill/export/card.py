@@ -160,6 +160,8 @@ def _training(export: Mapping[str, Any], provenance: Provenance) -> str:
             f"torch {environment.get('torch', UNKNOWN)}, transformers {environment.get('transformers', UNKNOWN)}",
             f"- Weights: {provenance.weights or UNKNOWN}",
         ]
+        if provenance.other_tasks:
+            lines.append(f"- Other tasks that trained the same encoder: {', '.join(provenance.other_tasks)}")
         header = ["stage", "steps", "weights of the losses", "temperature", "learning rate"]
         stages = [
             [

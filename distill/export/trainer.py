@@ -77,8 +77,9 @@ class ExportTrainer(L.Trainer):
             return
         if not isinstance(model, TaskModule):
             raise UserError(
-                "export: ONNX and INT8 are made of question answering alone: name a configuration of it, and with "
-                "--student its folder in the run's student/; those of other tasks load with transformers as they are"
+                "export: ONNX and INT8 are made of question answering alone: of several tasks name the questions' "
+                "folder and a configuration of that task, --student RUN/student/qa --config configs/distill.yaml; "
+                "those of other tasks load with transformers as they are"
             )
         task = model.task
         if not isinstance(task, QuestionAnswering) or not isinstance(datamodule, SquadDataModule):

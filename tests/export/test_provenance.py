@@ -1,3 +1,4 @@
+import copy
 import json
 
 import pytest
@@ -70,3 +71,58 @@ def test_broken_report_is_named(run):
 def test_licence_is_known_only_for_what_the_package_carries(text, expected):
     assert find_provenance(None, text, None).license == expected
     assert find_provenance(None, text, "cc-by-4.0").license == "cc-by-4.0"
+
+
+MULTITASK = {
+    "model": {
+        "init_args": {
+            "tasks": {"qa": {"teacher": "embedded"}, "ner": {"teacher": "embedded_ner"}, "labelled": {"teacher": None}},
+            "student": {"init": "inherited"},
+        }
+    },
+    "data": {"init_args": {"tasks": {"qa": {"init_args": {"dataset": "embedded"}}, "ner": {}}}},
+}
+
+
+@pytest.fixture
+def multitask_run(run):
+    report = {
+        "stages": [],
+        "teacher": {"mean": 80.0},
+        "tasks": {"qa": {"data": {"train": {}}, "teacher": {"scores": {"f1": 88.0}}}},
+    }
+    (run / "report.json").write_text(json.dumps(report), encoding="utf-8")
+    (run / "config.yaml").write_text(yaml.safe_dump(MULTITASK), encoding="utf-8")
+    return run
+
+
+def test_student_of_one_of_several_tasks_has_the_report_of_its_own(multitask_run):
+    found = find_provenance(multitask_run / "student" / "qa", config(teacher="another"), None)
+    assert found.report == {"stages": [], "data": {"train": {}}, "teacher": {"scores": {"f1": 88.0}}}
+    assert (found.task, found.teachers, found.other_tasks) == ("qa", ["embedded"], ["labelled", "ner"])
+    labelled = find_provenance(multitask_run / "student" / "labelled", None, None)
+    assert (labelled.teachers, labelled.report) == ([], None)
+
+
+def test_folder_that_is_none_of_the_runs_tasks_tells_nothing_of_its_making(multitask_run):
+    found = find_provenance(multitask_run / "student" / "encoder", None, None)
+    assert (found.report, found.task, found.teachers) == (None, None, [])
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "expected"),
+    [
+        (("model", "tasks", "ner", "teacher"), "embedded_ner", "apache-2.0"),
+        (("model", "tasks", "ner", "teacher"), "org/large", "unknown"),
+        (("data", "tasks", "ner"), {"init_args": {"dataset": "conll2002"}}, "unknown"),
+        (("data", "tasks", "ner"), {"init_args": {"dataset": "embedded", "train_files": ["a.conll"]}}, "unknown"),
+    ],
+)
+def test_licence_of_one_of_several_tasks_is_that_of_all(path, value, expected):
+    settings = copy.deepcopy(MULTITASK)
+    settings["data"]["init_args"]["tasks"]["ner"] = {"init_args": {"dataset": "embedded"}}
+    place = settings[path[0]]["init_args"]
+    for key in path[1:-1]:
+        place = place[key]
+    place[path[-1]] = value
+    assert find_provenance(None, yaml.safe_dump(settings), None).license == expected

@@ -9,10 +9,19 @@ from pathlib import Path
 
 import pytest
 import torch
-from transformers import AutoModelForQuestionAnswering, AutoTokenizer, RobertaForQuestionAnswering
+import yaml
+from transformers import (
+    AutoModelForQuestionAnswering,
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    RobertaForQuestionAnswering,
+)
 
 from distill.cli import main
 from distill.export.runtime import OnnxModel
+from distill.files import write_json
+from distill.models.saving import save_heads
+from distill.models.sharing import share_encoder
 from tests.conftest import squad_document
 from tests.test_cli import DISTILL
 from tests.test_configs import CONFIGS, tiny
@@ -110,6 +119,30 @@ def test_bf16_and_no_onnx_from_a_student_folder(export, monkeypatch):
     assert not Path("out/onnx").exists()
     assert list(json.loads(Path("out/export.json").read_text(encoding="utf-8"))["formats"]) == ["torch", "bf16"]
     assert "license: cc-by-4.0" in Path("out/README.md").read_text(encoding="utf-8")
+
+
+def test_student_of_one_of_several_tasks_is_exported_with_what_its_run_reports_of_it(export, teacher_folder, tmp_path):
+    run = tmp_path / "run"
+    (run / "student").mkdir(parents=True)
+    names = {"qa": AutoModelForQuestionAnswering, "pairs": AutoModelForSequenceClassification}
+    models = {name: auto.from_pretrained(teacher_folder) for name, auto in names.items()}
+    share_encoder(models["pairs"], models["qa"])
+    save_heads(models, AutoTokenizer.from_pretrained(teacher_folder), run / "student")
+    main([*export[:-2], f"--student={teacher_folder}", "--output=plain", "--formats=[]"])
+    plain = json.loads(Path("plain/export.json").read_text(encoding="utf-8"))
+    scores = {**plain["formats"]["torch"]["scores"], "f1": 12.34}
+    section = {"data": plain["data"], "teacher": {"scores": scores}, "speedup": {"p50": 7.5}}
+    shared = {"status": "finished", "environment": {"num_steps": 30}, "stages": [], "teacher": {"mean": 50.0}}
+    write_json(run / "report.json", {**shared, "tasks": {"qa": section, "pairs": section}})
+    tasks = {"qa": {"teacher": "large"}, "pairs": {"teacher": "other"}}
+    (run / "config.yaml").write_text(yaml.safe_dump({"model": {"init_args": {"tasks": tasks}}}), encoding="utf-8")
+
+    main([*export, f"--student={run / 'student' / 'qa'}", "--formats=[]"])
+    card = Path("out/README.md").read_text(encoding="utf-8")
+    assert "distilled from `large`" in card
+    assert "| 12.34 |" in card
+    assert "was 7.50x faster" in card
+    assert "- Other tasks that trained the same encoder: pairs" in card
 
 
 def test_fine_tuned_model_is_exported_as_it_lies(teacher_folder, squad_file, tmp_path, monkeypatch):
