@@ -130,6 +130,18 @@ def listed(files: Sequence[str | Path], suffixes: Sequence[str]) -> dict[Path, s
     return {path: path.name if names[path.name] == 1 else str(path) for path in paths}
 
 
+def check_text(text: str, name: str, where: str) -> None:
+    """Check that a text can be tokenised and stored; ``name`` is what the message calls it.
+
+    Raises:
+        UserError: If it holds half of a surrogate pair, which JSON can escape but no encoding can hold.
+    """
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise UserError(f"{where}: {name} holds half of a surrogate pair (\\ud800-\\udfff): correct the text") from None
+
+
 def unknown_label(where: str, label: str, labels: Sequence[str]) -> UserError:
     """Return the error for a label that the task does not have."""
     known = ", ".join(labels[:12]) + (", ..." if len(labels) > 12 else "")

@@ -12,6 +12,7 @@ from typing import Any
 from distill.tasks.classification.examples import LabelledText
 from distill.tasks.rows import (
     check_any_label,
+    check_text,
     class_name,
     class_names,
     hub_source,
@@ -166,6 +167,7 @@ class TextReader:
                 raise UserError(f"{where}: {name!r} must be text, got {shown(row[name])}")
             if not row[name].strip():
                 raise UserError(f"{where}: {name!r} is empty: give it text or remove the line")
+            check_text(row[name], repr(name), where)
         label = self._label(where, row) if self.require_labels else None
         self.counts["examples"] += 1
         pair = None if self.columns.pair is None else row[self.columns.pair]

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 from distill.metrics.squad import RESERVED_TAGS
 from distill.tasks.question_answering.report import ReadingReport
+from distill.tasks.rows import check_text, shown
 from distill.types import Answer, Example, UserError
 
 T = TypeVar("T")
@@ -24,15 +25,15 @@ def require(raw: object, key: str, kind: type[T], where: str) -> T:
         UserError: If ``raw`` is no object, has no such key, or holds another kind there.
     """
     if not isinstance(raw, dict):
-        raise UserError(f"{where}: expected an object with {key!r}, got {_shown(raw)}: is this SQuAD form?")
+        raise UserError(f"{where}: expected an object with {key!r}, got {shown(raw)}: is this SQuAD form?")
     if key not in raw:
         raise UserError(f"{where}: {key!r} is missing: is this SQuAD form?")
     value = raw[key]
     is_kind = isinstance(value, kind) and not (kind is int and isinstance(value, bool))
     if not is_kind:
-        raise UserError(f"{where}: {key!r} must be {_KINDS[kind]}, got {_shown(value)}")
+        raise UserError(f"{where}: {key!r} must be {_KINDS[kind]}, got {shown(value)}")
     if isinstance(value, str):
-        _check_text(value, key, where)
+        check_text(value, repr(key), where)
     return value  # type: ignore[no-any-return]
 
 
@@ -155,20 +156,5 @@ def _tags(raw: dict[str, Any], where: str) -> tuple[str, ...]:
     tags = require(raw, "tags", list, where) if "tags" in raw else []
     for tag in tags:
         if not isinstance(tag, str) or tag.strip() in RESERVED_TAGS:
-            raise UserError(f"{where}: tag {_shown(tag)} must be text and none of {sorted(RESERVED_TAGS)}")
+            raise UserError(f"{where}: tag {shown(tag)} must be text and none of {sorted(RESERVED_TAGS)}")
     return tuple(dict.fromkeys(tags))
-
-
-def _check_text(text: str, key: str, where: str) -> None:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        raise UserError(
-            f"{where}: {key!r} holds half of a surrogate pair (\\ud800-\\udfff): correct the text"
-        ) from None
-
-
-def _shown(value: object) -> str:
-    """Return a short form of a value for a message."""
-    text = repr(value)
-    return "null" if value is None else text if len(text) <= 60 else f"{text[:57]}..."

@@ -10,6 +10,7 @@ from typing import Any
 
 from distill.tasks.rows import (
     check_any_label,
+    check_text,
     class_name,
     class_names,
     hub_source,
@@ -202,6 +203,7 @@ class SentenceReader:
     def _check(self, where: str, word: str, label: str | None) -> None:
         if not word.strip():
             raise UserError(f"{where}: empty word: give it text or remove the line")
+        check_text(word, f"the word {shown(word)}", where)
         if label is not None and label not in self.labels:
             raise unknown_label(where, label, self.labels)
 

@@ -75,6 +75,11 @@ def test_labels_are_not_needed_to_predict(tmp_path):
         ("a.csv", 'sentence1,sentence2,label\n"a"x,b,1\n', "line 2: malformed CSV"),
         ("a.jsonl", '{"sentence1": "a", "label": 1}', "line 1: no 'sentence2'"),
         ("a.jsonl", '{"sentence1": "a", "sentence2": 3, "label": 1}', "line 1: 'sentence2' must be text, got 3"),
+        (
+            "a.jsonl",
+            r'{"sentence1": "a", "sentence2": "b\udfff", "label": 1}',
+            "line 1: 'sentence2' holds half of a surrogate pair",
+        ),
         ("a.jsonl", '{"sentence1": "a", "sentence2": "b", "label": true}', "line 1: 'label' must be text or a whole"),
         ("a.jsonl", '{"sentence1": "a", "sentence2": "b"}', "line 1: 'label' must be text or a whole number, got null"),
     ],

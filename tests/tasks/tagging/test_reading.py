@@ -107,6 +107,7 @@ def test_labels_are_not_needed_to_predict(tmp_path):
         ("a.jsonl", '{"tokens": ["a"], "labels": ["O"]}\n{"tokens": [], "labels": []}', "line 2: empty sentence"),
         ("a.jsonl", '{"tokens": ["a", "b"], "labels": ["O"]}', "line 1: 2 words but 1 labels"),
         ("a.jsonl", '{"tokens": ["a", " "], "labels": ["O", "O"]}', "line 1: empty word"),
+        ("a.jsonl", r'{"tokens": ["a", "\ud800"], "labels": ["O", "O"]}', r"line 1: the word '\ud800' holds half of a"),
         ("a.jsonl", '{"tokens": ["a"], "labels": [3]}', "line 1: the labels must be a list of texts"),
         ("a.jsonl", '{"tokens": "a", "labels": ["O"]}', "line 1: the words must be a list of texts"),
         ("a.jsonl", '{"tokens": ["a"]}', "line 1: no 'labels' or 'tags' or"),
