@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -18,11 +19,15 @@ from distill.types import UserError
 LOADING_ERRORS = (OSError, ValueError, RuntimeError, DatasetsError, httpx.HTTPError)
 
 
-def read_lines(path: Path) -> list[str]:
+def read_lines(path: Path, may_hold_returns: bool = False) -> list[str]:
     """Return the lines of a UTF-8 file without their ends, a byte-order mark left out.
 
+    Args:
+        path: The file; its lines end in a line feed, or a carriage return and a line feed.
+        may_hold_returns: Whether a carriage return elsewhere may be part of a text.
+
     Raises:
-        UserError: If there is no such file, it cannot be read, or is not UTF-8.
+        UserError: If there is no such file, it cannot be read, is not UTF-8, or a carriage return stands alone.
     """
     try:
         content = path.read_bytes()
@@ -31,11 +36,18 @@ def read_lines(path: Path) -> list[str]:
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror}") from None
     try:
-        # Not splitlines(): a word may hold one of the rarer characters that it splits at.
-        return content.decode("utf-8-sig").replace("\r\n", "\n").split("\n")
+        text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         raise UserError(f"{path}: line {line}: not UTF-8: convert the file to UTF-8") from None
+    lone = None if may_hold_returns else re.search(r"\r(?!\n)", text)
+    if lone is not None:
+        line = text.count("\n", 0, lone.start()) + 1
+        raise UserError(
+            f"{path}: line {line}: a carriage return (\\r) without a line feed: end the lines in \\n or \\r\\n"
+        )
+    # Not splitlines(): a word may hold one of the rarer characters that it splits at.
+    return text.replace("\r\n", "\n").split("\n")
 
 
 def json_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:

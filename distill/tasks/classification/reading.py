@@ -110,8 +110,8 @@ class TextReader:
 
     def _table_rows(self, path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         """Yield the line and the cells by name of every row of a file in columns; blank lines are passed over."""
-        lines = read_lines(path)
         is_quoted = path.suffix == ".csv"
+        lines = read_lines(path, may_hold_returns=is_quoted)
         reader = csv.reader(
             (line + "\n" for line in lines),
             delimiter="," if is_quoted else "\t",

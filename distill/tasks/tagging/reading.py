@@ -31,6 +31,7 @@ LABELS_NAMES = ("labels", "tags", "ner_tags", "upos", "pos_tags")
 #: The columns of CoNLL-U, https://universaldependencies.org/format.html.
 CONLLU_COLUMNS = ("ID", "FORM", "LEMMA", "UPOS", "XPOS", "FEATS", "HEAD", "DEPREL", "DEPS", "MISC")
 _WORD_ID, _RANGE_OR_EMPTY = re.compile(r"[1-9]\d*"), re.compile(r"[1-9]\d*-[1-9]\d*|\d+\.[1-9]\d*")
+_SEPARATOR = re.compile(r"[ \t]+")
 _FILE_SUFFIXES = (".conll", ".txt", ".bio", ".iob", ".tsv", ".conllu", ".jsonl")
 
 #: A word and its label as they stand; what is needed to say where.
@@ -41,9 +42,9 @@ class SentenceReader:
     """Reads tagged sentences under one policy: what is wrong is an error that names file and line.
 
     The name of a file decides its form: ``.conllu`` is CoNLL-U, ``.jsonl`` JSON lines, anything else columns parted by
-    white space with an empty line between sentences (CoNLL-2000 to 2003; ``-DOCSTART-`` lines are passed over and
-    counted). Contracted words of CoNLL-U (``13-14 al``) and empty nodes (``5.1``) are passed over and counted; their
-    parts are the words.
+    spaces and tabs with an empty line between sentences (CoNLL-2000 to 2003; ``-DOCSTART-`` lines are passed over and
+    counted); any other character, such as a no-break space, is part of a word. Contracted words of CoNLL-U
+    (``13-14 al``) and empty nodes (``5.1``) are passed over and counted; their parts are the words.
 
     Args:
         labels: The labels that may occur.
@@ -124,8 +125,9 @@ class SentenceReader:
         sentence: _Rows = []
         width = 0
         for number, line in enumerate([*read_lines(path), ""], start=1):
-            cells = line.split()
-            if not cells:
+            # Not split(): it takes no-break spaces and other characters of words for separators too.
+            cells = _SEPARATOR.split(line.strip(" \t"))
+            if cells == [""]:
                 if sentence:
                     yield sentence
                 sentence = []
@@ -164,7 +166,7 @@ class SentenceReader:
         has_comments = False
         for number, line in enumerate([*read_lines(path), ""], start=1):
             where = f"{path}: line {number}"
-            if not line.strip():
+            if not line.strip(" \t"):
                 if sentence:
                     yield sentence
                 elif has_comments:

@@ -41,10 +41,10 @@ def test_named_columns_stand_in_for_a_header(tmp_path):
 
 
 def test_comma_separated_single_texts_in_quotes(tmp_path):
-    content = 'id,texto,clase\n1,"Un día, ""gris""\ny largo",mal\n2,Bien,bien\n'
+    content = 'id,texto,clase\n1,"Un día, ""gris""\ny\rlargo",mal\n2,Bien,bien\n'
     reader = TextReader(("mal", "bien"), TextColumns(text="texto", pair=None, label="clase"))
     first, second = reader.read([write(tmp_path, "a.csv", content)])
-    assert first == LabelledText("a.csv:2", 'Un día, "gris"\ny largo', None, "mal")
+    assert first == LabelledText("a.csv:2", 'Un día, "gris"\ny\rlargo', None, "mal")
     assert second.text_id == "a.csv:4"
 
 
@@ -68,6 +68,8 @@ def test_labels_are_not_needed_to_predict(tmp_path):
         ("a.tsv", TSV + "a\tb\t1\tc\n", "line 5: 4 columns, the header has 3"),
         ("a.tsv", TSV + "a\tb\t2\n", "line 5: unknown label '2'; the task's labels are 0, 1"),
         ("a.tsv", TSV + "a\tb\t\n", "line 5: unknown label ''"),
+        ("a.tsv", TSV.replace("\n", "\r"), "line 1: a carriage return (\\r) without a line feed"),
+        ("a.csv", TSV.replace("\t", ",").replace('"', "").replace("\n", "\r"), "line 1: malformed CSV"),
         ("a.tsv", TSV + "a\t \t1\n", "line 5: 'sentence2' is empty"),
         ("a.tsv", "sentence1\tsentence2\tlabel\n", "no examples"),
         ("a.tsv", "", "no examples"),

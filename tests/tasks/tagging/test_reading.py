@@ -54,6 +54,14 @@ def test_ends_of_lines_tabs_and_a_byte_order_mark_make_no_difference(tmp_path, e
     assert [sentence.words for sentence in sentences] == [("Lucía", "vive", "."), ("Cádiz",)]
 
 
+@pytest.mark.parametrize("separator", [" ", "\t", " \t  "])
+def test_columns_are_parted_by_spaces_and_tabs_alone(tmp_path, separator):
+    words = ("10\xa0000", "a\x85b", "c\u2028d", "e\x0cf")
+    content = "".join(f"{word}{separator}O\n" for word in words)
+    (sentence,) = SentenceReader(LABELS).read([write(tmp_path, "a.conll", content + " \t\n")])
+    assert sentence.words == words
+
+
 def test_another_column(tmp_path):
     (first, _) = SentenceReader(("NC", "VMI", "Fp"), label_column=1).read([write(tmp_path, "a.txt", COLUMNS)])
     assert first.labels == ("NC", "VMI", "Fp")
@@ -104,6 +112,10 @@ def test_labels_are_not_needed_to_predict(tmp_path):
         ("a.conll", "Lucía B-PER\nhoy B-TIME\n", "line 2: unknown label 'B-TIME'; the task's labels are O, B-PER"),
         ("a.conll", "\n\n", "no sentences"),
         ("a.conll", "Luc\nía O\n".encode("latin-1"), "line 2: not UTF-8"),
+        ("a.conll", COLUMNS.replace("\n", "\r"), "line 1: a carriage return (\\r) without a line feed"),
+        ("a.conllu", CONLLU.replace("\n3\t", "\r3\t"), "line 5: a carriage return (\\r) without a line feed"),
+        ("a.conll", "a O\n\xa0\nb O\n", "line 2: 1 columns where the lines before have 2"),
+        ("a.conll", "a b\tO\nc\tO\n", "line 2: 2 columns where the lines before have 3"),
         ("a.jsonl", '{"tokens": ["a"], "labels": ["O"]}\n{"tokens": [], "labels": []}', "line 2: empty sentence"),
         ("a.jsonl", '{"tokens": ["a", "b"], "labels": ["O"]}', "line 1: 2 words but 1 labels"),
         ("a.jsonl", '{"tokens": ["a", " "], "labels": ["O", "O"]}', "line 1: empty word"),
