@@ -183,6 +183,11 @@ class SentenceReader:
                 self.counts["contractions_and_empty_nodes"] += 1
             elif not _WORD_ID.fullmatch(cells[0]):
                 raise UserError(f"{where}: {shown(cells[0])} is no word's number: is this CoNLL-U?")
+            elif cells[0] != str(len(sentence) + 1):
+                raise UserError(
+                    f"{where}: word number {shown(cells[0])} where {len(sentence) + 1} is next: an empty line parts "
+                    "sentences, and the words of each are numbered from 1"
+                )
             else:
                 sentence.append((number, cells[1], cells[column] if self.require_labels else None))
 
