@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from distill.tasks.classification.examples import LabelledText
+from distill.tasks.classification.tables import table_rows
 from distill.tasks.rows import (
     check_any_label,
     check_text,
@@ -19,7 +19,6 @@ from distill.tasks.rows import (
     json_rows,
     listed,
     load_rows,
-    read_lines,
     shown,
     unknown_label,
 )
@@ -110,36 +109,21 @@ class TextReader:
 
     def _table_rows(self, path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         """Yield the line and the cells by name of every row of a file in columns; blank lines are passed over."""
-        is_quoted = path.suffix == ".csv"
-        lines = read_lines(path, may_hold_returns=is_quoted)
-        reader = csv.reader(
-            (line + "\n" for line in lines),
-            delimiter="," if is_quoted else "\t",
-            quoting=csv.QUOTE_MINIMAL if is_quoted else csv.QUOTE_NONE,
-            strict=True,
-        )
         header = self.columns.header
         if header is not None:
             self._check_header(header, f"{path}: columns.header")
-        last_line = 0
-        try:
-            for cells in reader:
-                number, last_line = last_line + 1, reader.line_num
-                if not any(cell.strip() for cell in cells) and len(cells) <= 1:
-                    continue
-                where = f"{path}: line {number}"
-                if header is None:
-                    header = tuple(cells)
-                    self._check_header(header, where)
-                    continue
-                if len(cells) != len(header):
-                    raise UserError(
-                        f"{where}: {len(cells)} columns, the header has {len(header)}: is a separator missing or "
-                        "inside a text?"
-                    )
-                yield number, dict(zip(header, cells, strict=True))
-        except csv.Error as error:
-            raise UserError(f"{path}: line {reader.line_num}: malformed CSV: {error}") from None
+        for number, cells in table_rows(path):
+            where = f"{path}: line {number}"
+            if header is None:
+                header = tuple(cells)
+                self._check_header(header, where)
+                continue
+            if len(cells) != len(header):
+                raise UserError(
+                    f"{where}: {len(cells)} columns, the header has {len(header)}: is a separator missing or inside a "
+                    "text?"
+                )
+            yield number, dict(zip(header, cells, strict=True))
 
     def _check_header(self, names: Sequence[str], where: str) -> None:
         """Check that a table's columns differ in their names and hold what is looked for."""

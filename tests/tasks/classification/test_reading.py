@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from pathlib import Path
 
 import datasets
@@ -48,6 +49,18 @@ def test_comma_separated_single_texts_in_quotes(tmp_path):
     assert second.text_id == "a.csv:4"
 
 
+@pytest.mark.parametrize("name", ["a.csv", "a.tsv"])
+def test_texts_longer_than_the_librarys_limit_are_read(tmp_path, name):
+    limit = csv.field_size_limit()
+    text = "a" * (limit + 1)
+    reader = TextReader(LABELS, TextColumns(pair=None))
+    (example,) = reader.read(
+        [write(tmp_path, name, "sentence1,label\n{},1\n".replace(",", "\t" if name == "a.tsv" else ",").format(text))]
+    )
+    assert example.text == text
+    assert csv.field_size_limit() == limit
+
+
 def test_json_lines_with_numbers_as_labels(tmp_path):
     file = write(tmp_path, "a.jsonl", '{"sentence1": "a", "sentence2": "b", "label": 1}\n')
     assert TextReader(LABELS, TextColumns()).read([file]) == [LabelledText("a.jsonl:1", "a", "b", "1")]
@@ -75,6 +88,8 @@ def test_labels_are_not_needed_to_predict(tmp_path):
         ("a.tsv", "", "no examples"),
         ("a.tsv", TSV.encode("latin-1"), "line 2: not UTF-8"),
         ("a.csv", 'sentence1,sentence2,label\n"a"x,b,1\n', "line 2: malformed CSV"),
+        ("a.csv", 'sentence1,sentence2,label\na,b,1\n"c,d,1\ne,f,0\n', "line 3: malformed CSV in the row that begins"),
+        ("a.csv", 'sentence1,sentence2,label\na,"b,1\nc,"d",0\n', "line 2: malformed CSV in the row that begins"),
         ("a.jsonl", '{"sentence1": "a", "label": 1}', "line 1: no 'sentence2'"),
         ("a.jsonl", '{"sentence1": "a", "sentence2": 3, "label": 1}', "line 1: 'sentence2' must be text, got 3"),
         (
