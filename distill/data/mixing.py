@@ -59,7 +59,8 @@ def task_quotas(sizes: Sequence[int], sampling: Sampling) -> list[int]:
         [[90, 10], [75, 25], [50, 50]]
     """
     exponent = float(sampling == "proportional") if isinstance(sampling, str) else 1 / sampling
-    weights = np.asarray(sizes, dtype=np.float64) ** exponent
+    # Powers above 1 may overflow; sizes relative to the largest one have the same shares and do not.
+    weights = (np.asarray(sizes, dtype=np.float64) / (max(sizes) if exponent > 1 else 1)) ** exponent
     exact = sum(sizes) * weights / weights.sum()
     quotas = np.floor(exact).astype(np.int64)
     missing = sum(sizes) - int(quotas.sum())

@@ -45,6 +45,11 @@ def test_quotas_by_hand(sampling, quotas):
     assert task_quotas([7, 2, 1], sampling) == quotas
 
 
+@pytest.mark.parametrize("temperature", [1e-3, 0.01, 5e-324])
+def test_the_lowest_temperatures_leave_one_batch_to_all_but_the_largest(temperature):
+    assert task_quotas([5500, 520, 450, 1600, 12000], temperature) == [1, 1, 1, 1, 20066]
+
+
 def test_order_is_a_function_of_seed_stage_and_round():
     orders = {(seed, stage, number): task_order([9, 9], seed, stage, number).tolist()
               for seed in (0, 1) for stage in (0, 1) for number in (0, 1)}  # fmt: skip
