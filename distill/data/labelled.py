@@ -55,7 +55,7 @@ class LabelledDataModule(WindowedDataModule):
             short windows or few long ones. A batch weighs by its windows, so that each of an epoch counts alike.
 
     Raises:
-        UserError: If there is no task with labels, or a number is out of range.
+        UserError: If there is no task with labels, a number is out of range, or ``hub_splits`` names no known part.
     """
 
     def __init__(
@@ -93,6 +93,9 @@ class LabelledDataModule(WindowedDataModule):
         )
         if max_length < _LEAST_LENGTH:
             raise UserError(f"data.max_length must be at least {_LEAST_LENGTH}, not {max_length}")
+        unknown = next((part for part in hub_splits or {} if part not in HUB_SPLITS), None)
+        if unknown is not None:
+            raise UserError(f"data.hub_splits: no part {unknown!r}; name {', '.join(HUB_SPLITS)} on the left")
         self._task = task
         self.hub_splits = {**HUB_SPLITS, **(hub_splits or {})}
 

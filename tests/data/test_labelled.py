@@ -160,6 +160,8 @@ def test_mistakes_in_the_settings_are_refused(tmp_path):
         LabelledDataModule(task, train_files=["a"])
     with pytest.raises(UserError, match="at least 8"):
         LabelledDataModule(task, max_length=4)
+    with pytest.raises(UserError, match=r"data\.hub_splits: no part 'validate'; name train, validation, test"):
+        LabelledDataModule(task, dataset="conll2002", hub_splits={"validate": "dev"})
     with pytest.raises(UserError, match="predict: nothing to predict"):
         LabelledDataModule(task).setup("predict")
     with pytest.raises(UserError, match="no data for test"):
