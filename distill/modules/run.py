@@ -70,7 +70,7 @@ class RunModule(L.LightningModule):
     @property
     @abstractmethod
     def trains_head(self) -> bool:
-        """Whether the active stage trains every head, without which scores are no measure of the training."""
+        """Whether the active stage trains a head, one of several at least; else scores are no measure of it."""
 
     def tell_tasks(self, data: TaskDataModule) -> None:
         """Tell the data what is predicted, where it is read and cut by that."""

@@ -24,7 +24,8 @@ class TaskEvaluations(NamedTuple):
     Attributes:
         student: The student.
         teacher: The teacher, where there is one.
-        majority: Always the most frequent class of the training data, where that was asked for and means something.
+        majority: Always the class that is most frequent in the first 500 training batches of each process, where that
+            was asked for and means something.
     """
 
     student: EvaluationResult
