@@ -210,6 +210,14 @@ def test_every_recipe_is_checked():
     assert {path.stem for path in RECIPES.glob("*.yaml")} - ours == set(PUBLISHED)
 
 
+def test_the_recipe_of_several_tasks_tests_on_parts_that_choose_no_checkpoint():
+    config = yaml.safe_load((RECIPES / "multitask_es.yaml").read_text(encoding="utf-8"))
+    parts = {name: part["init_args"] for name, part in config["data"]["init_args"]["tasks"].items()}
+    # The hub set of questions has no test part, that of inference has one of its own.
+    for name in parts.keys() - {"qa", "xnli"}:
+        assert parts[name]["test_files"] != parts[name]["validation_files"], name
+
+
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_recipe_is_what_was_published(name, capsys, monkeypatch):
     config = parsed(name, capsys, monkeypatch)
