@@ -12,6 +12,7 @@ from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 from transformers import AutoConfig, AutoTokenizer, PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
+from distill.models.saving import ENCODER
 from distill.tasks.base import Task
 from distill.types import UserError
 
@@ -174,13 +175,23 @@ def _from_pretrained(loader: Any, source: str, what: str) -> Any:
     folder = resolve_source(source)
     if folder.startswith(("/", "./", "../", "~")) and not Path(folder).is_dir():
         raise UserError(f"{source}: no such folder: check the path")
-    if (Path(folder) / "student" / "config.json").is_file():
-        raise UserError(f"{source}: a run's folder, not a model's: name {Path(folder) / 'student'}")
+    student = Path(folder) / "student"
+    if (student / "config.json").is_file():
+        raise UserError(f"{source}: a run's folder, not a model's: name {student}")
+    if tasks := _task_folders(Path(folder)) or _task_folders(student):
+        raise UserError(f"{source}: holds several tasks: name one of them, {' or '.join(map(str, tasks))}")
     try:
         return loader.from_pretrained(folder)
     except (OSError, ValueError, KeyError, StrictDataclassError) as error:
         kind = "folder" if Path(folder).exists() else "folder or reachable hub model"
         raise UserError(f"{source}: no {kind} with {what}: {first_line(error)}") from error
+
+
+def _task_folders(folder: Path) -> list[Path]:
+    """Return the students of several tasks, where ``folder`` holds them beside the encoder that they share."""
+    if not (folder / ENCODER / "config.json").is_file():
+        return []
+    return sorted(file.parent for file in folder.glob("*/config.json") if file.parent.name != ENCODER)
 
 
 def first_line(error: BaseException) -> str:

@@ -81,6 +81,16 @@ def test_folder_of_a_run_is_told_from_that_of_its_model(teacher_folder, tmp_path
         load_tokenizer(str(tmp_path))
 
 
+@pytest.mark.parametrize("source", ["student", "."])
+@pytest.mark.parametrize("load", [load_config, load_tokenizer])
+def test_folder_of_several_tasks_is_told_from_one_of_them(load, source, teacher_folder, tmp_path):
+    for name in ("encoder", "qa", "ner"):
+        shutil.copytree(teacher_folder, tmp_path / "student" / name)
+    tasks = f"holds several tasks: name one of them, {tmp_path}/student/ner or {tmp_path}/student/qa"
+    with pytest.raises(UserError, match=re.escape(tasks)):
+        load(str(tmp_path / source))
+
+
 def test_model_without_a_tokenizer_beside_it_is_refused(folder):
     for file in folder.glob("tokenizer*"):
         file.unlink()
