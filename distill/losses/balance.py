@@ -10,6 +10,7 @@ from torch import Tensor
 
 from distill.losses.base import widen
 from distill.stages import ActiveStage
+from distill.types import UserError
 
 
 class LossBalance:
@@ -64,7 +65,18 @@ class LossBalance:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from a saved state."""
+        """Go on from a saved state.
+
+        Raises:
+            UserError: If an earlier version saved it, in the midst of a balanced stage.
+        """
+        if "num_steps" not in state:
+            if state["stage"] is None:  # nothing seen yet
+                return
+            raise UserError(
+                f"checkpoint of an earlier version, whose balance of stage {state['stage']!r} cannot be gone on with: "
+                "finish the run with that version, or start from the student/ folder beside it"
+            )
         self._stage, self._names = state["stage"], list(state["names"])
         self._num_steps, self._last_step = state["num_steps"], state["last_step"]
         self._seen = state["seen"]

@@ -26,14 +26,12 @@ from distill.models.sharing import share_encoder
 from distill.modules.run import RunModule, part_of, run_data
 from distill.stages import Stage
 from distill.tasks.base import Evaluation, EvaluationResult, Score, Task
+from distill.tasks.labelled import check_same_labels
 from distill.tasks.question_answering.task import QuestionAnswering
 from distill.types import Batch, Mean, Recording, RecordingPlan, UserError
 
 #: Prefix of the student's weights in a checkpoint.
 STUDENT_PREFIX = "student."
-
-#: Where a checkpoint keeps what the balance of the terms has seen.
-BALANCE_KEY = "loss_balance"
 
 
 class TaskModule(RunModule):
@@ -207,13 +205,20 @@ class TaskModule(RunModule):
         return self.weight * torch.stack([scales[name] * share.loss for name, share in shares.items()]).sum()
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep what the balance of the terms has seen."""
-        checkpoint[BALANCE_KEY] = self.balance.state_dict()
+        """Keep what the balance of the terms has seen, and what the head's classes stand for."""
+        checkpoint["loss_balance"] = self.balance.state_dict()
+        if self.task.labels:
+            checkpoint["labels"] = list(self.task.labels)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Go on with it; checkpoints of before have none."""
-        if BALANCE_KEY in checkpoint:
-            self.balance.load_state_dict(checkpoint[BALANCE_KEY])
+        """Go on with the balance, which an evaluation does without; checkpoints of before have neither.
+
+        Raises:
+            UserError: If the checkpoint's classes stand for other labels.
+        """
+        check_same_labels(checkpoint.get("labels"), self.task, self.name)
+        if "loss_balance" in checkpoint and not self.is_evaluation:
+            self.balance.load_state_dict(checkpoint["loss_balance"])
 
     # Evaluation: the same few lines serve validation, test, prediction and the report's teacher.
 

@@ -7,7 +7,6 @@ from typing import Any, Literal
 
 import torch
 from lightning.pytorch.cli import OptimizerCallable
-from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities import rank_zero_info
 from transformers import PreTrainedConfig, PreTrainedModel
 
@@ -161,14 +160,13 @@ class DistillationModule(TaskModule):
 
     def configure_model(self) -> None:
         """Build the student and the learned parts of the losses, and load teachers if they are to teach; once."""
-        is_evaluation = self._trainer is not None and self._trainer.state.fn != TrainerFn.FITTING
         is_new = self._student_start is None
         if self._student_start is None:
             teacher_config = load_config(self.teacher_source)
             self.student = self.student_settings.build(self.task, teacher_config)
             self._bind(self.student.config, teacher_config)
             self._student_start = StudentStart(self.student_settings, self.teacher_source, self.data)
-        if self._teachers is None and not is_evaluation:
+        if self._teachers is None and not self.is_evaluation:
             sources = [self.teacher_source, *(extra.source for extra in self.extra_teachers)]
             models = [self.load_teacher(self.task, source, self.teacher_dtype) for source in sources]
             weights = [1.0, *(extra.weight for extra in self.extra_teachers)]

@@ -291,7 +291,7 @@ class MultiTaskModule(RunModule):
 
     def _load_teacher(self, task: Task, source: str, dtype: str) -> PreTrainedModel:
         """Load a teacher, or return the one that another task of the same kind, with the same labels, has loaded."""
-        key = (type(task), tuple(getattr(task, "labels", None) or ()), source, dtype)
+        key = (type(task), task.labels, source, dtype)
         if key not in self._loaded:
             self._loaded[key] = load_frozen(task, source, dtype)
         return self._loaded[key]

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import lightning as L
 import torch
 from lightning.pytorch.cli import OptimizerCallable
+from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
 
 from distill.stages import ActiveStage, Stage
@@ -37,6 +38,11 @@ class RunModule(L.LightningModule):
         #: The latest training batch's weighted total, as ``loss``, and raw terms, () each; left on the device.
         self.step_values: dict[str, Tensor] = {}
         self._gradient_norm: Tensor | None = None
+
+    @property
+    def is_evaluation(self) -> bool:
+        """Whether the running command trains nothing."""
+        return self._trainer is not None and self._trainer.state.fn != TrainerFn.FITTING
 
     @property
     @abstractmethod
@@ -123,10 +129,10 @@ class RunModule(L.LightningModule):
         try:
             return super().load_state_dict(state_dict, strict, assign)
         except RuntimeError as error:
-            reason = " ".join(str(error).split())
+            reason = _difference(state_dict, self.state_dict()) or " ".join(str(error).split())
             raise UserError(
-                f"the checkpoint is of another model than this configuration's: {reason[:300]}; use the configuration "
-                "it was made with, or start from the student/ folder beside it"
+                f"the checkpoint is of another model than this configuration's: {reason}; use the configuration it was "
+                "made with, or start from the student/ folder beside it"
             ) from error
 
     def configure_gradient_clipping(
@@ -171,3 +177,26 @@ def part_of(state: Mapping[str, Any], prefix: str) -> dict[str, Any]:
 def run_data(module: RunModule) -> Any:
     """Return the data of the run that a module is in, nothing where there is none."""
     return module._trainer.datamodule if module._trainer is not None else None  # type: ignore[attr-defined]
+
+
+def _difference(saved: Mapping[str, Any], own: Mapping[str, Any]) -> str:
+    """Return what of a model's state is not in a saved one or otherwise there, a few names of each kind."""
+    sizes = [
+        f"{name} ({_size(saved[name])}, not {_size(own[name])})"
+        for name in own
+        if name in saved and saved[name].shape != own[name].shape
+    ]
+    kinds = {
+        "it lacks": [name for name in own if name not in saved],
+        "it alone has": [name for name in saved if name not in own],
+        "it has in other sizes": sizes,
+    }
+    return "; ".join(f"{kind} {_brief(names)}" for kind, names in kinds.items() if names)
+
+
+def _brief(names: Sequence[str]) -> str:
+    return ", ".join(names[:2]) + (f" and {len(names) - 2:,} more" if len(names) > 2 else "")
+
+
+def _size(tensor: Tensor) -> str:
+    return " x ".join(map(str, tensor.shape)) or "a number"

@@ -101,6 +101,8 @@ class Task(ABC):
     main_score: Score
     #: The scores that tables and reports put first, in their order.
     headline: tuple[Score, ...]
+    #: What the head's classes stand for, in their order; none where they have no names.
+    labels: tuple[str, ...] = ()
     #: Whether the head scores every token of a window, (B, S, ...), or the window as a whole, (B, ...).
     scores_tokens: bool = True
 

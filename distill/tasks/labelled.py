@@ -19,6 +19,9 @@ from distill.types import UserError
 #: Label of places that are neither trained nor scored.
 IGNORED = -100
 
+#: How many labels messages show of a list.
+_SHOWN = 12
+
 #: The names that transformers makes up where nobody named the classes.
 _MADE_UP = re.compile(r"LABEL_\d+")
 
@@ -114,3 +117,34 @@ class LabelledTask(Task):
         labelled.id2label = dict(enumerate(self.labels))
         labelled.label2id = dict(self.label_ids)
         return labelled
+
+
+def check_same_labels(saved: Sequence[str] | None, task: Task, name: str | None) -> None:
+    """Check that a checkpoint's classes stand for the task's labels; the weights do not tell one order from another.
+
+    Args:
+        saved: The checkpoint's labels; None where it holds none, which is let through.
+        task: What is predicted.
+        name: What the task is called in a run of several.
+
+    Raises:
+        UserError: If the labels are others, or the same in another order.
+    """
+    if saved is None or tuple(saved) == task.labels:
+        return
+    place = "model.task" if name is None else f"model.tasks.{name}.task"
+    same = [mine == theirs for mine, theirs in zip(task.labels, saved, strict=False)]
+    first = same.index(False) if False in same else len(same)
+    own, others = _excerpt(task.labels, first), _excerpt(saved, first)
+    raise UserError(
+        f"{place}: its labels are {own}; the checkpoint's are {others}: set labels to these, in this order, or name a "
+        "checkpoint of your labels"
+    )
+
+
+def _excerpt(labels: Sequence[str], place: int) -> str:
+    """Return a few labels from the first, or from just before a place far behind it."""
+    start = max(0, place - 1) if place >= _SHOWN else 0
+    end = start + _SHOWN
+    text = ", ".join(labels[start:end]) or "none"
+    return ("..., " if start else "") + text + (", ..." if len(labels) > end else "")

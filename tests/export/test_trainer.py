@@ -158,6 +158,23 @@ def test_fine_tuned_model_is_exported_as_it_lies(teacher_folder, squad_file, tmp
     assert "its teacher, if any, is unknown" in Path("out/README.md").read_text(encoding="utf-8")
 
 
+def test_checkpoint_whose_balance_is_of_an_earlier_version_is_exported(
+    teacher_folder, squad_file, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    weights = AutoModelForQuestionAnswering.from_pretrained(teacher_folder).state_dict()
+    balance = {"stage": "logits", "names": ["logits"], "first_step": 0, "seen": torch.ones(2, 1)}
+    content = {f"student.{name}": tensor + 1 for name, tensor in weights.items()}
+    head = {"pytorch-lightning_version": "2.6.6", "global_step": 1}
+    torch.save({"state_dict": content, "loss_balance": balance, **head}, "old.ckpt")
+    settings = tiny(teacher_folder, squad_file, tmp_path, "QuestionAnsweringModule")[2:]
+    model = [f"--config={CONFIGS / 'teacher.yaml'}", f"--model.model={teacher_folder}", "--model.architecture=null"]
+    model += ["--model.init=random", "--model.tokenizer=null", "--ckpt_path=old.ckpt"]
+    main(["export", *model, *settings, "--output=out", "--formats=[]"])
+    exported = AutoModelForQuestionAnswering.from_pretrained("out").state_dict()
+    assert all(torch.equal(exported[name], tensor + 1) for name, tensor in weights.items())
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [

@@ -7,6 +7,7 @@ import torch
 
 from distill.losses.balance import LossBalance
 from distill.stages import ActiveStage, Stage
+from distill.types import UserError
 
 
 def at(step: int, name: str = "a", balance: int = 3) -> ActiveStage:
@@ -55,6 +56,18 @@ def test_saved_state_goes_on_exactly(interrupted_after):
     second = LossBalance()
     second.load_state_dict(torch.load(file, weights_only=True))
     assert run(second, interrupted_after) == whole[interrupted_after:]
+
+
+def test_state_of_an_earlier_version_is_refused_with_what_to_do():
+    old = {"stage": "a", "names": ["hidden", "logits"], "first_step": 0, "seen": torch.ones(2, 2)}
+    with pytest.raises(UserError, match=r"checkpoint of an earlier version, .* stage 'a' .* start from the student/"):
+        LossBalance().load_state_dict(old)
+
+
+def test_state_of_an_earlier_version_that_saw_nothing_is_as_good_as_none():
+    balance = LossBalance()
+    balance.load_state_dict({"stage": None, "names": [], "first_step": 0, "seen": torch.zeros(2, 0)})
+    assert run(balance) == run(LossBalance())
 
 
 def test_next_stage_begins_anew():

@@ -11,6 +11,7 @@ from distill.data.datamodule import SquadDataModule
 from distill.models.student import Student
 from distill.modules.distillation import DistillationModule
 from distill.stages import Stage
+from distill.types import UserError
 
 WEIGHTS = {"hidden": 2.0, "logits": 1.0}
 
@@ -89,3 +90,15 @@ def test_resumed_run_keeps_the_factors(teacher_folder, data, tmp_path, balance):
     train = [{name: value for name, value in step.items() if "train/" in name} for step in (*steps, *rest)]
     assert train[len(steps) :] == train[len(steps) - len(rest) : len(steps)]
     assert all(torch.equal(tensor, resumed.state_dict()[name]) for name, tensor in whole.state_dict().items())
+
+
+def test_evaluation_needs_no_balance_of_the_version_at_hand(teacher_folder, data, tmp_path):
+    module, _ = fit(teacher_folder, data, tmp_path, 2, limit_val_batches=0)
+    path = tmp_path / "checkpoints" / "last.ckpt"
+    checkpoint = torch.load(path, weights_only=True)
+    del checkpoint["loss_balance"]["num_steps"]
+    torch.save(checkpoint, path)
+    module.trainer.limit_val_batches = 1.0
+    assert module.trainer.validate(module, data, ckpt_path=path, verbose=False)
+    with pytest.raises(UserError, match="checkpoint of an earlier version"):
+        fit(teacher_folder, data, tmp_path, 2, ckpt_path=path)

@@ -524,6 +524,51 @@ def test_one_task_alone_is_trained_as_its_own_module_trains_it(teacher_folder, p
     assert all(torch.equal(mine[name], other[name]) for name in mine)
 
 
+def test_labels_in_another_order_than_the_checkpoints_are_refused(parts, teacher_folder, tmp_path):
+    (tmp_path / "a.conll").write_text("Ana B-PER\nvino O\n\n" * 8, encoding="utf-8")
+    files = [str(tmp_path / "a.conll")]
+    words = LabelledDataModule(
+        train_files=files, validation_files=files, max_length=32, batch_size=4, cache_dir=str(tmp_path / "cache")
+    )
+    data = MultiTaskDataModule({"qa": parts["few"], "ner": words}, tokenizer=str(teacher_folder), seed=5)
+
+    def make(*labels: str) -> MultiTaskModule:
+        questions = TaskSettings(QuestionAnswering(), str(teacher_folder))
+        module = MultiTaskModule(
+            {"qa": questions, "ner": TaskSettings(TokenClassification(labels))}, STUDENT, teacher_cache=None
+        )
+        module.tell_tasks(data)
+        return module
+
+    stages = {"labels": Stage({"labels": 1.0}, steps=2, learning_rate=1e-3)}
+    trainer = fit(make("O", "B-PER", "I-PER"), data, tmp_path, stages)
+    checkpoint = tmp_path / "checkpoints" / "last.ckpt"
+    assert trainer.validate(make("O", "B-PER", "I-PER"), data, ckpt_path=checkpoint, verbose=False)
+    message = r"model\.tasks\.ner\.task: its labels are B-PER, O, I-PER; the checkpoint's are O, B-PER, I-PER"
+    with pytest.raises(UserError, match=message):
+        trainer.validate(make("B-PER", "O", "I-PER"), data, ckpt_path=checkpoint, verbose=False)
+    with pytest.raises(UserError, match=message):
+        fit(make("B-PER", "O", "I-PER"), data, tmp_path, stages, ckpt_path=checkpoint)
+
+
+def test_weights_of_another_model_are_told_by_a_few_names(teacher_folder):
+    several = make_module(teacher_folder)
+    several.configure_model()
+    single = DistillationModule(str(teacher_folder), STUDENT, teacher_cache=None)
+    single.configure_model()
+    message = (
+        r"another model than this configuration's: it lacks objective\.[\w.]+, objective\.[\w.]+ and \d+ more; "
+        r"it alone has tasks\.many\.[\w.]+, tasks\.many\.[\w.]+ and \d+ more; use the configuration it was made with, "
+        r"or start from the student/ folder beside it$"
+    )
+    with pytest.raises(UserError, match=message):
+        single.load_state_dict(several.state_dict())
+    state = single.state_dict()
+    state["student.qa_outputs.weight"] = torch.zeros(5, 8)
+    with pytest.raises(UserError, match=r"it has in other sizes student\.qa_outputs\.weight \(5 x 8, not 2 x 8\); use"):
+        single.load_state_dict(state)
+
+
 def test_mistakes_are_named(teacher_folder, data):
     teacher = str(teacher_folder)
     task = TaskSettings(QuestionAnswering(), teacher)

@@ -13,8 +13,9 @@ from distill.data.datamodule import SquadDataModule
 from distill.losses.logits import LogitLoss
 from distill.losses.repetition import RepetitionLoss
 from distill.models.tokenizer import train_tokenizer
-from distill.modules.single import QuestionAnsweringModule
+from distill.modules.single import QuestionAnsweringModule, SingleModule
 from distill.stages import Stage
+from distill.tasks.tagging.task import TokenClassification
 from distill.types import UserError
 from tests.conftest import squad_document
 
@@ -268,3 +269,31 @@ def test_validation_test_and_prediction_give_the_same_answers(from_scratch, make
     assert len(answers[0]) == 18
     assert validation["val/f1"] == test["test/f1"]
     assert module.evaluate(module.student, data.val_dataloader()).predictions == answers[0]
+
+
+def labelled(labels) -> SingleModule:
+    return SingleModule(architecture=ARCHITECTURE, tokenizer="embedded", task=TokenClassification(labels))
+
+
+def test_checkpoint_of_other_labels_or_another_order_is_refused():
+    checkpoint: dict[str, object] = {}
+    labelled(["O", "B-PER", "I-PER"]).on_save_checkpoint(checkpoint)
+    labelled(["O", "B-PER", "I-PER"]).on_load_checkpoint(checkpoint)
+    message = r"model\.task: its labels are O, I-PER, B-PER; the checkpoint's are O, B-PER, I-PER: set labels to these"
+    with pytest.raises(UserError, match=message):
+        labelled(["O", "I-PER", "B-PER"]).on_load_checkpoint(checkpoint)
+    with pytest.raises(UserError, match="its labels are O, B-PER, I-PER, B-LOC, I-LOC; the checkpoint's"):
+        labelled(["O", "B-PER", "I-PER", "B-LOC", "I-LOC"]).on_load_checkpoint(checkpoint)
+    # One of before labels were kept.
+    del checkpoint["labels"]
+    labelled(["O", "I-PER", "B-PER"]).on_load_checkpoint(checkpoint)
+
+
+def test_long_lists_of_labels_are_shown_where_they_differ():
+    names = [str(number) for number in range(40)]
+    checkpoint: dict[str, object] = {}
+    labelled(names).on_save_checkpoint(checkpoint)
+    with pytest.raises(
+        UserError, match=r"are \.\.\., 28, 30, 29, .*, \.\.\.; the .* are \.\.\., 28, 29, 30, .*, 39: set"
+    ):
+        labelled([*names[:29], "30", "29", *names[31:], "40", "41"]).on_load_checkpoint(checkpoint)
