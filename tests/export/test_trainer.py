@@ -217,8 +217,8 @@ def test_file_that_is_no_checkpoint_is_refused(export, capsys, content):
 def test_other_tasks_have_no_export(export, capsys):
     # A masked-language student is a step on the way, not a model to ask.
     code, line = fails([*export, "--model.task=distill.MaskedLanguage"], capsys)
-    assert code == 1
-    assert "question answering alone, not of the task 'masked_language' on SquadDataModule" in line
+    assert code == 2
+    assert "SquadDataModule holds questions, which a model of 'masked_language' cannot learn from" in line
 
 
 def test_two_sources_are_refused(export, capsys):

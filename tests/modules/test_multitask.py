@@ -274,9 +274,7 @@ def test_tasks_that_have_something_to_predict_are_predicted(teacher_folder, part
     few = parts["few"]
     few.files["predict"] = few.files["validation"]
     trainer.predict(module, data, return_predictions=False)
-    assert set(module.members["few"].last_evaluation.predictions) == {
-        f"few-q-{i}-{j}" for i in (0, 1) for j in range(3)
-    }
+    assert set(module.members["few"].last_evaluation.predictions) == {f"few-{i}-{j}" for i in (0, 1) for j in range(3)}
     assert module.members["many"].last_evaluation is None
 
 
@@ -572,7 +570,7 @@ def test_weights_of_another_model_are_told_by_a_few_names(teacher_folder):
 def test_mistakes_are_named(teacher_folder, data):
     teacher = str(teacher_folder)
     task = TaskSettings(QuestionAnswering(), teacher)
-    with pytest.raises(UserError, match="'val' cannot be the name of a task"):
+    with pytest.raises(UserError, match="'val' is taken and cannot be the name of a task"):
         MultiTaskModule({"val": task})
     with pytest.raises(UserError, match=r"model\.tasks\.qa: weight must be more than 0"):
         MultiTaskModule({"qa": TaskSettings(QuestionAnswering(), teacher, weight=0.0)})
