@@ -2,26 +2,17 @@
 
 from __future__ import annotations
 
-import json
-import shutil
-from dataclasses import replace
 from pathlib import Path
 
 import lightning as L
 import pytest
 import torch
 
-from distill.callbacks.checkpoints import BestInFinalStage, LastCheckpoint
-from distill.callbacks.guard import NumericalGuard
-from distill.callbacks.random_state import RandomState
 from distill.callbacks.stages import StageSchedule
-from distill.checkpoints import load_checkpoint
 from distill.data.labelled import LabelledDataModule
 from distill.data.multitask import MultiTaskDataModule
-from distill.losses.logits import LogitLoss
 from distill.models.loading import load_frozen
 from distill.models.start import StudentStart
-from distill.models.student import Student
 from distill.modules.distillation import DistillationModule
 from distill.modules.members import TaskSettings
 from distill.modules.multitask import MultiTaskModule
@@ -29,42 +20,17 @@ from distill.stages import Stage
 from distill.tasks.classification.task import SequenceClassification
 from distill.tasks.question_answering.task import QuestionAnswering
 from distill.tasks.tagging.task import TokenClassification
-from distill.teaching.teachers import ExtraTeacher, TeacherCache
+from distill.teaching.teachers import TeacherCache
 from distill.types import UserError
 from tests.callbacks.fakes import tiny_trainer
+from tests.modules.several import LAYERS, STAGES, STUDENT, fit, make_module
 
 ROOT = Path(__file__).parents[2]
-
-STUDENT = Student(num_layers=2, hidden_size=8, num_heads=2, intermediate_size=16, dropout=0.0)
-LAYERS = {"attention": 1.0, "hidden": 1.0, "embeddings": 1.0}
-STAGES = {
-    "intermediate": Stage(LAYERS, epochs=1, learning_rate=1e-3, tasks=["many", "few"]),
-    "logits": Stage({"logits": 1.0, "labels": 0.5}, epochs=2, temperature=2.0, learning_rate=1e-3),
-}
 
 
 @pytest.fixture
 def data(parts, teacher_folder):
     return MultiTaskDataModule(parts, tokenizer=str(teacher_folder), seed=5)
-
-
-def make_module(teacher_folder, **settings) -> MultiTaskModule:
-    teacher = str(teacher_folder)
-    tasks = {
-        "many": TaskSettings(QuestionAnswering(), teacher),
-        "few": TaskSettings(QuestionAnswering(), teacher, weight=0.5),
-        "labelled": TaskSettings(QuestionAnswering()),
-    }
-    return MultiTaskModule(tasks, **{"student": STUDENT, "teacher_cache": None, **settings})
-
-
-def fit(module, data, folder, stages=STAGES, ckpt_path=None, callbacks=(), **settings):
-    torch.manual_seed(3)
-    schedule = [StageSchedule(stages), BestInFinalStage(), LastCheckpoint(), *callbacks]
-    settings = {"max_epochs": -1, "use_distributed_sampler": False, "enable_checkpointing": True, **settings}
-    trainer = tiny_trainer(folder, schedule, **settings)
-    trainer.fit(module, data, ckpt_path=ckpt_path)
-    return trainer
 
 
 def heads(module) -> dict[str, torch.Tensor]:
@@ -237,34 +203,6 @@ def test_a_tasks_weight_scales_what_its_batches_move(teacher_folder, data, tmp_p
         assert torch.allclose(gradients[0.5][name], 0.5 * gradient, rtol=1e-6, atol=0), name
 
 
-def test_a_step_that_is_not_finite_is_said_of_its_task_and_questions(teacher_folder, data, tmp_path):
-    module = make_module(teacher_folder)
-
-    class Poison(L.Callback):
-        def on_train_batch_start(self, trainer, pl_module, batch, batch_idx) -> None:
-            if batch.task == "labelled":
-                pl_module.members["labelled"].student.qa_outputs.bias.data.fill_(torch.nan)
-
-    message = r"labels is nan of task labelled for questions labelled-\d-\d"
-    with pytest.raises(UserError, match=message):
-        fit(module, data, tmp_path, callbacks=[Poison(), NumericalGuard()])
-
-
-@pytest.mark.parametrize("name", ["type", "items", "training", "forward", "val", "encoder", "a/b", "a" * 65])
-def test_names_that_are_taken_or_odd_are_refused(teacher_folder, name):
-    with pytest.raises(UserError, match="cannot be the name of a task"):
-        MultiTaskModule({name: TaskSettings(QuestionAnswering(), str(teacher_folder))}, student=STUDENT)
-
-
-def test_data_of_another_kind_is_refused_by_name(parts, teacher_folder):
-    data = MultiTaskDataModule(parts, tokenizer=str(teacher_folder))
-    tasks = {"many": QuestionAnswering(), "few": TokenClassification(), "labelled": QuestionAnswering()}
-    with pytest.raises(UserError, match=r"data.tasks.few: SquadDataModule holds questions"):
-        data.take_tasks(tasks)
-    with pytest.raises(UserError, match=r"data.tasks.labelled: model.tasks names no such task"):
-        data.take_tasks({"many": QuestionAnswering(), "few": QuestionAnswering()})
-
-
 def test_tasks_that_have_something_to_predict_are_predicted(teacher_folder, parts, tmp_path):
     module = make_module(teacher_folder)
     trainer = tiny_trainer(tmp_path, [])
@@ -276,25 +214,6 @@ def test_tasks_that_have_something_to_predict_are_predicted(teacher_folder, part
     trainer.predict(module, data, return_predictions=False)
     assert set(module.members["few"].last_evaluation.predictions) == {f"few-{i}-{j}" for i in (0, 1) for j in range(3)}
     assert module.members["many"].last_evaluation is None
-
-
-@pytest.mark.parametrize("option", [{"layer_map": [0, 1]}, {"extra_teachers": [ExtraTeacher("other")]}])
-def test_what_needs_a_teacher_is_refused_without_one(teacher_folder, option):
-    tasks = {
-        "taught": TaskSettings(QuestionAnswering(), str(teacher_folder)),
-        "alone": TaskSettings(QuestionAnswering(), **option),
-    }
-    with pytest.raises(UserError, match=rf"model.tasks.alone: {next(iter(option))} without a teacher"):
-        MultiTaskModule(tasks, student=STUDENT)
-
-
-def test_losses_that_leave_nothing_to_train_on_name_their_task(teacher_folder):
-    tasks = {
-        "taught": TaskSettings(QuestionAnswering(), str(teacher_folder)),
-        "alone": TaskSettings(QuestionAnswering(), losses={"logits": LogitLoss()}),
-    }
-    with pytest.raises(UserError, match=r"model.tasks.alone: .*no loss to train on"):
-        MultiTaskModule(tasks, student=STUDENT)
 
 
 def test_stored_logits_lie_with_their_tasks_windows_and_teach_as_the_teacher_does(teacher_folder, parts, tmp_path):
@@ -335,29 +254,6 @@ def test_tasks_of_one_kind_with_one_teacher_hold_it_once(teacher_folder, data, t
     fit(module, data, tmp_path)
     assert module.members["many"].teacher is module.members["few"].teacher
     assert module.members["labelled"].teacher is None
-
-
-def test_a_teacher_is_shared_among_tasks_of_the_same_labels_alone():
-    labels = TokenClassification().labels
-    tasks = [TokenClassification(labels=names) for names in (list(labels), list(labels)[::-1])]
-    settings = {str(i): TaskSettings(task, "embedded_ner") for i, task in enumerate(tasks)}
-    with pytest.raises(UserError, match="labels"):
-        MultiTaskModule(settings, student=replace(STUDENT, num_heads=4)).configure_model()
-
-
-def test_teachers_whose_encoders_compute_otherwise_are_refused_before_anything_is_loaded(
-    teacher_folder, data, tmp_path
-):
-    other = shutil.copytree(teacher_folder, tmp_path / "other")
-    config = json.loads((other / "config.json").read_text(encoding="utf-8"))
-    (other / "config.json").write_text(json.dumps({**config, "hidden_act": "relu"}), encoding="utf-8")
-    module = make_module(teacher_folder)
-    module.check_data(data)
-    tasks = {
-        name: TaskSettings(QuestionAnswering(), str(other if name == "few" else teacher_folder)) for name in data.tasks
-    }
-    with pytest.raises(UserError, match=r"model\.tasks\.few: .*hidden_act.*relu.*gelu"):
-        MultiTaskModule(tasks, STUDENT).check_data(data)
 
 
 def test_layer_maps_by_similarity_look_at_the_encoder_that_is_shared(teacher_folder, data, tmp_path, monkeypatch):
@@ -422,83 +318,6 @@ def test_loggers_get_the_latest_batch_of_every_task_however_rare(teacher_folder,
     assert all(logged == pytest.approx(seen) for seen, logged in latest.pairs)
 
 
-def test_a_run_resumed_after_any_epoch_ends_as_the_uninterrupted_one(teacher_folder, data, parts, tmp_path):
-    whole = make_module(teacher_folder)
-    fit(whole, data, tmp_path / "whole")
-    fit(make_module(teacher_folder), data, tmp_path / "parts", max_epochs=1)
-    resumed = make_module(teacher_folder)
-    checkpoint = tmp_path / "parts" / "checkpoints" / "last.ckpt"
-    fit(resumed, data, tmp_path / "parts", ckpt_path=checkpoint)
-    mine, other = whole.state_dict(), resumed.state_dict()
-    assert mine.keys() == other.keys()
-    assert all(torch.equal(mine[name], other[name]) for name in mine)
-
-
-class Killed(Exception):  # noqa: N818
-    pass
-
-
-class KillAt(L.Callback):
-    """Ends the run within the step that follows so many."""
-
-    def __init__(self, step: int) -> None:
-        self.step = step
-
-    def on_before_optimizer_step(self, trainer, pl_module, optimizer) -> None:
-        if trainer.global_step == self.step:
-            raise Killed
-
-
-@pytest.mark.parametrize("step", [2, 9])
-def test_a_run_killed_within_an_epoch_of_either_stage_and_resumed_ends_bit_for_bit_alike(
-    teacher_folder, data, parts, tmp_path, step
-):
-    def run(folder, *callbacks, ckpt_path=None) -> MultiTaskModule:
-        module = make_module(teacher_folder, student=replace(STUDENT, dropout=0.2))
-        keeping = [RandomState(), LastCheckpoint(every_n_steps=1), *callbacks]
-        settings = {"max_epochs": -1, "use_distributed_sampler": False, "enable_checkpointing": True}
-        torch.manual_seed(3)
-        trainer = tiny_trainer(folder, [StageSchedule(stages), *keeping], **settings)
-        trainer.fit(module, data, ckpt_path=ckpt_path)
-        return module
-
-    stages = {name: replace(stage, balance=3) for name, stage in STAGES.items()}
-    whole = run(tmp_path / "whole")
-    assert whole.trainer.global_step > 10
-    with pytest.raises(Killed):
-        run(tmp_path / "killed", KillAt(step))
-    last = tmp_path / "killed" / "checkpoints" / "last.ckpt"
-    saved = load_checkpoint(last)
-    assert saved["global_step"] == step
-    assert saved["loops"]["fit_loop"]["epoch_loop.batch_progress"]["current"]["ready"] > 0  # within an epoch
-    torch.rand(step)  # what another process would have drawn by now
-    resumed = run(tmp_path / "killed", ckpt_path=last)
-    mine, other = whole.state_dict(), resumed.state_dict()
-    assert mine.keys() == other.keys()
-    assert all(torch.equal(mine[name], other[name]) for name in mine)
-
-
-def test_checkpoints_hold_no_teacher_and_load_by_task(teacher_folder, data, tmp_path):
-    module = make_module(teacher_folder)
-    fit(module, data, tmp_path)
-    path = tmp_path / "checkpoints" / "last.ckpt"
-    checkpoint = torch.load(path, weights_only=True)
-    assert not [name for name in checkpoint["state_dict"] if "teacher" in name]
-    assert set(checkpoint["tasks"]) == {"many", "few", "labelled"}
-    # The shared encoder's storage is written once, not once for each task.
-    single = sum(p.numel() for p in module.members["many"].student.parameters()) * 4
-    assert path.stat().st_size < 4 * single + 200_000
-    fresh = make_module(teacher_folder)
-    for member in fresh.members.values():
-        member.student = member.student_settings.build(member.task, module.members["many"].student.config)
-    fresh.load_student_weights(path)
-    for name, member in fresh.members.items():
-        assert all(
-            torch.equal(value, module.members[name].student.state_dict()[key])
-            for key, value in member.student.state_dict().items()
-        )
-
-
 @pytest.mark.parametrize("balance", [None, 2])
 def test_one_task_alone_is_trained_as_its_own_module_trains_it(teacher_folder, parts, tmp_path, balance):
     stages = {
@@ -520,73 +339,3 @@ def test_one_task_alone_is_trained_as_its_own_module_trains_it(teacher_folder, p
     mine, other = single.state_dict(), multi.members["many"].state_dict()
     assert mine.keys() == other.keys()
     assert all(torch.equal(mine[name], other[name]) for name in mine)
-
-
-def test_labels_in_another_order_than_the_checkpoints_are_refused(parts, teacher_folder, tmp_path):
-    (tmp_path / "a.conll").write_text("Ana B-PER\nvino O\n\n" * 8, encoding="utf-8")
-    files = [str(tmp_path / "a.conll")]
-    words = LabelledDataModule(
-        train_files=files, validation_files=files, max_length=32, batch_size=4, cache_dir=str(tmp_path / "cache")
-    )
-    data = MultiTaskDataModule({"qa": parts["few"], "ner": words}, tokenizer=str(teacher_folder), seed=5)
-
-    def make(*labels: str) -> MultiTaskModule:
-        questions = TaskSettings(QuestionAnswering(), str(teacher_folder))
-        module = MultiTaskModule(
-            {"qa": questions, "ner": TaskSettings(TokenClassification(labels))}, STUDENT, teacher_cache=None
-        )
-        module.tell_tasks(data)
-        return module
-
-    stages = {"labels": Stage({"labels": 1.0}, steps=2, learning_rate=1e-3)}
-    trainer = fit(make("O", "B-PER", "I-PER"), data, tmp_path, stages)
-    checkpoint = tmp_path / "checkpoints" / "last.ckpt"
-    assert trainer.validate(make("O", "B-PER", "I-PER"), data, ckpt_path=checkpoint, verbose=False)
-    message = r"model\.tasks\.ner\.task: its labels are B-PER, O, I-PER; the checkpoint's are O, B-PER, I-PER"
-    with pytest.raises(UserError, match=message):
-        trainer.validate(make("B-PER", "O", "I-PER"), data, ckpt_path=checkpoint, verbose=False)
-    with pytest.raises(UserError, match=message):
-        fit(make("B-PER", "O", "I-PER"), data, tmp_path, stages, ckpt_path=checkpoint)
-
-
-def test_weights_of_another_model_are_told_by_a_few_names(teacher_folder):
-    several = make_module(teacher_folder)
-    several.configure_model()
-    single = DistillationModule(str(teacher_folder), STUDENT, teacher_cache=None)
-    single.configure_model()
-    message = (
-        r"another model than this configuration's: it lacks objective\.[\w.]+, objective\.[\w.]+ and \d+ more; "
-        r"it alone has tasks\.many\.[\w.]+, tasks\.many\.[\w.]+ and \d+ more; use the configuration it was made with, "
-        r"or start from the student/ folder beside it$"
-    )
-    with pytest.raises(UserError, match=message):
-        single.load_state_dict(several.state_dict())
-    state = single.state_dict()
-    state["student.qa_outputs.weight"] = torch.zeros(5, 8)
-    with pytest.raises(UserError, match=r"it has in other sizes student\.qa_outputs\.weight \(5 x 8, not 2 x 8\); use"):
-        single.load_state_dict(state)
-
-
-def test_mistakes_are_named(teacher_folder, data):
-    teacher = str(teacher_folder)
-    task = TaskSettings(QuestionAnswering(), teacher)
-    with pytest.raises(UserError, match="'val' is taken and cannot be the name of a task"):
-        MultiTaskModule({"val": task})
-    with pytest.raises(UserError, match=r"model\.tasks\.qa: weight must be more than 0"):
-        MultiTaskModule({"qa": TaskSettings(QuestionAnswering(), teacher, weight=0.0)})
-    with pytest.raises(UserError, match="without any teacher"):
-        MultiTaskModule({"qa": TaskSettings(QuestionAnswering())})
-    with pytest.raises(UserError, match="trimmed"):
-        MultiTaskModule({"qa": task}, Student(vocabulary="trimmed"))
-    with pytest.raises(UserError, match=r"model\.tasks are qa, but the data holds many, few, labelled"):
-        MultiTaskModule({"qa": task}, STUDENT).check_data(data)
-    module = make_module(teacher_folder)
-    with pytest.raises(UserError, match="stage 'one': there is no task 'ner'"):
-        module.check_stage("one", Stage(LAYERS, epochs=1, tasks=["ner"]))
-    with pytest.raises(UserError, match="stage 'one': it weighs nothing that task 'labelled' has"):
-        module.check_stage("one", Stage(LAYERS, epochs=1))
-    module.check_stage("one", Stage(LAYERS, epochs=1, tasks=["many"]))
-    with pytest.raises(UserError, match="leave tasks out"):
-        DistillationModule(teacher).check_stage("one", Stage(LAYERS, epochs=1, tasks=["many"]))
-    with pytest.raises(UserError, match="give the model MultiTaskModule"):
-        DistillationModule(teacher).check_data(data)
