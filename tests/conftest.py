@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from functools import partial
 from pathlib import Path
 
 os.environ.update(HF_HUB_OFFLINE="1", WANDB_MODE="offline", TOKENIZERS_PARALLELISM="false", WANDB_SILENT="true")
@@ -16,6 +17,7 @@ import torch
 import wandb
 from transformers import PreTrainedTokenizerFast, RobertaConfig, RobertaForMaskedLM, RobertaForQuestionAnswering
 
+from distill.data.datamodule import SquadDataModule
 from distill.models.tokenizer import train_tokenizer
 
 # How long an example takes says how busy the machine is, not whether the code is right.
@@ -76,6 +78,21 @@ def squad_file(tmp_path) -> Path:
     file = tmp_path / "questions.json"
     file.write_text(json.dumps(squad_document(), ensure_ascii=False), encoding="utf-8")
     return file
+
+
+@pytest.fixture
+def make_questions(squad_file, teacher_folder, tmp_path):
+    """Make a data module of these questions in windows of 64 tokens."""
+    return partial(
+        SquadDataModule,
+        tokenizer=str(teacher_folder),
+        train_files=[str(squad_file)],
+        validation_files=[str(squad_file)],
+        max_length=64,
+        doc_stride=8,
+        max_question_length=24,
+        cache_dir=str(tmp_path / "cache"),
+    )
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,6 @@ from lightning.pytorch.loggers import Logger
 
 from distill.callbacks.guard import NumericalGuard
 from distill.callbacks.stages import StageSchedule
-from distill.data.datamodule import SquadDataModule
 from distill.models.student import Student
 from distill.modules.distillation import DistillationModule
 from distill.stages import Stage
@@ -32,17 +31,8 @@ class Rows(Logger):
 
 
 @pytest.fixture
-def data(squad_file, teacher_folder, tmp_path):
-    return SquadDataModule(
-        tokenizer=str(teacher_folder),
-        train_files=[str(squad_file)],
-        validation_files=[str(squad_file)],
-        max_length=64,
-        doc_stride=8,
-        max_question_length=24,
-        batch_size=3,
-        cache_dir=str(tmp_path / "cache"),
-    )
+def data(make_questions):
+    return make_questions(batch_size=3)
 
 
 @pytest.fixture

@@ -8,7 +8,6 @@ from lightning.pytorch import Trainer
 from distill.callbacks import doctor as doctor_module
 from distill.callbacks.doctor import Doctor
 from distill.callbacks.stages import StageSchedule
-from distill.data.datamodule import SquadDataModule
 from distill.models.student import Student
 from distill.modules.distillation import DistillationModule
 from distill.modules.single import QuestionAnsweringModule
@@ -22,17 +21,8 @@ STAGES = {
 
 
 @pytest.fixture
-def data(squad_file, teacher_folder, tmp_path):
-    return SquadDataModule(
-        tokenizer=str(teacher_folder),
-        train_files=[str(squad_file)],
-        validation_files=[str(squad_file)],
-        max_length=64,
-        doc_stride=8,
-        max_question_length=24,
-        batch_size=6,
-        cache_dir=str(tmp_path / "cache"),
-    )
+def data(make_questions):
+    return make_questions(batch_size=6)
 
 
 def distillation(teacher_folder, **settings) -> DistillationModule:

@@ -14,7 +14,6 @@ from distill.callbacks.checkpoints import BestInFinalStage
 from distill.callbacks.report import Report
 from distill.callbacks.saving import SaveStudent
 from distill.callbacks.stages import StageSchedule
-from distill.data.datamodule import SquadDataModule
 from distill.models.student import Student
 from distill.modules.distillation import DistillationModule
 from distill.stages import Stage
@@ -25,16 +24,8 @@ STUDENT = Student(num_layers=2, hidden_size=8, num_heads=2)
 
 
 @pytest.fixture
-def data(squad_file, teacher_folder, tmp_path):
-    return SquadDataModule(
-        tokenizer=str(teacher_folder),
-        train_files=[str(squad_file)],
-        validation_files=[str(squad_file)],
-        max_length=64,
-        doc_stride=8,
-        max_question_length=24,
-        cache_dir=str(tmp_path / "cache"),
-    )
+def data(make_questions):
+    return make_questions()
 
 
 def fit(data, callbacks, folder, module_class=DistillationModule, **settings) -> DistillationModule:

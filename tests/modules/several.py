@@ -14,11 +14,7 @@ from distill.tasks.question_answering.task import QuestionAnswering
 from tests.callbacks.fakes import tiny_trainer
 
 STUDENT = Student(num_layers=2, hidden_size=8, num_heads=2, intermediate_size=16, dropout=0.0)
-
-
 LAYERS = {"attention": 1.0, "hidden": 1.0, "embeddings": 1.0}
-
-
 STAGES = {
     "intermediate": Stage(LAYERS, epochs=1, learning_rate=1e-3, tasks=["many", "few"]),
     "logits": Stage({"logits": 1.0, "labels": 0.5}, epochs=2, temperature=2.0, learning_rate=1e-3),

@@ -25,17 +25,8 @@ STAGES = {
 
 
 @pytest.fixture
-def data(squad_file, teacher_folder, tmp_path):
-    return SquadDataModule(
-        tokenizer=str(teacher_folder),
-        train_files=[str(squad_file)],
-        validation_files=[str(squad_file)],
-        max_length=64,
-        doc_stride=8,
-        max_question_length=24,
-        batch_size=6,
-        cache_dir=str(tmp_path / "cache"),
-    )
+def data(make_questions):
+    return make_questions(batch_size=6)
 
 
 def make_module(teacher_folder, **settings) -> DistillationModule:

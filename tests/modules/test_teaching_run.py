@@ -17,7 +17,6 @@ from distill.callbacks.checkpoints import LastCheckpoint
 from distill.callbacks.signals import RunStopped, SignalStop
 from distill.callbacks.stages import StageSchedule
 from distill.checkpoints import load_checkpoint
-from distill.data.datamodule import SquadDataModule
 from distill.distributed.strategy import StagedDDP
 from distill.files import write_json
 from distill.losses.logits import LogitLoss
@@ -58,17 +57,8 @@ class Losses(L.Callback):
 
 
 @pytest.fixture
-def data(squad_file, teacher_folder, tmp_path):
-    return SquadDataModule(
-        tokenizer=str(teacher_folder),
-        train_files=[str(squad_file)],
-        validation_files=[str(squad_file)],
-        max_length=64,
-        doc_stride=8,
-        max_question_length=24,
-        batch_size=4,
-        cache_dir=str(tmp_path / "cache"),
-    )
+def data(make_questions):
+    return make_questions(batch_size=4)
 
 
 def make_module(teacher_folder, cache, **settings) -> DistillationModule:

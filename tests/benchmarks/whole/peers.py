@@ -7,6 +7,8 @@ is compared, and how, is that of the single steps in :mod:`tests.benchmarks.step
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Callable
+from typing import Any
 
 from tests.benchmarks.steps.peers import (
     exposed_paths,
@@ -52,45 +54,43 @@ def textbrewer(job: Job, laps: Laps) -> None:
 
 def torchdistill(job: Job, laps: Laps) -> None:
     """torchdistill: a box on layers, then a box on logits; it keeps no outputs."""
-    batches, settings = job.padded_batches(), job.settings
-    student = job.load(job.student, "eager")
-    teacher = job.load_teacher("eager")
-    laps.end("preparation")
-    for stage in ("layers", "logits"):
-        exposed = _exposed(job, teacher, student, stage)
-        is_last = stage == "logits"
-        box = torchdistill_box(
-            *exposed, [] if is_last else exposed_paths(exposed[1]), settings.temperature if is_last else None,
-            settings.learning_rate, settings.num_epochs,
-        )  # fmt: skip
+    settings = job.settings
+
+    def train(exposed: tuple[Exposed, Exposed], paths: list[str], temperature: float | None, batches: Any) -> None:
+        box = torchdistill_box(*exposed, paths, temperature, settings.learning_rate, settings.num_epochs)
         for _ in range(settings.num_epochs):
             for batch in batches:
                 torchdistill_step(box, batch)
         box.clean_modules()
-        laps.end(stage)
-    student.save_pretrained(job.result)
-    laps.end("saving")
+
+    _in_two_stages(job, laps, train)
 
 
 def modelopt(job: Job, laps: Laps) -> None:
     """modelopt: a wrapped student on layers, then on logits; it keeps no outputs."""
     from modelopt.torch import distill
 
-    batches, settings = job.padded_batches(), job.settings
+    def train(exposed: tuple[Exposed, Exposed], paths: list[str], temperature: float | None, batches: Any) -> None:
+        model = modelopt_model(*exposed, paths, temperature)
+        optimizer = job.adamw(model)
+        for _ in range(job.settings.num_epochs):
+            for batch in batches:
+                modelopt_step(model, optimizer, batch)
+        distill.export(model)
+
+    _in_two_stages(job, laps, train)
+
+
+def _in_two_stages(job: Job, laps: Laps, train: Callable[..., None]) -> None:
+    """Train on layers, then on logits; ``train`` gets both models, what is compared of them, and the batches."""
+    batches = job.padded_batches()
     student = job.load(job.student, "eager")
     teacher = job.load_teacher("eager")
     laps.end("preparation")
     for stage in ("layers", "logits"):
         exposed = _exposed(job, teacher, student, stage)
-        is_last = stage == "logits"
-        model = modelopt_model(
-            *exposed, [] if is_last else exposed_paths(exposed[1]), settings.temperature if is_last else None
-        )
-        optimizer = job.adamw(model)
-        for _ in range(settings.num_epochs):
-            for batch in batches:
-                modelopt_step(model, optimizer, batch)
-        distill.export(model)
+        compared = ([], job.settings.temperature) if stage == "logits" else (exposed_paths(exposed[1]), None)
+        train(exposed, *compared, batches)
         laps.end(stage)
     student.save_pretrained(job.result)
     laps.end("saving")
