@@ -36,7 +36,7 @@ def exact_match(prediction: str, references: Sequence[str], normalize: Normalize
         1.0
     """
     _check_references(references)
-    return _exact_match(normalize(prediction), [normalize(reference) for reference in references])
+    return _exact_match(*_normalized(prediction, references, normalize))
 
 
 def f1(prediction: str, references: Sequence[str], normalize: Normalizer) -> float:
@@ -54,7 +54,7 @@ def f1(prediction: str, references: Sequence[str], normalize: Normalizer) -> flo
         0.8
     """
     _check_references(references)
-    return _f1(normalize(prediction), [normalize(reference) for reference in references], references)
+    return _f1(*_normalized(prediction, references, normalize), references)
 
 
 def question_scores(prediction: str, answers: Sequence[str], language: str) -> dict[str, float]:
@@ -95,9 +95,9 @@ def _exact_match(predicted: str, expected: Sequence[str]) -> float:
 
 def _f1(predicted: str, expected: Sequence[str], references: Sequence[str]) -> float:
     """Return the F1 of normalised texts; the references as they were tell whether there is an answer."""
-    if tuple(references) == NO_ANSWER:
-        return float(not predicted.split())
     words = predicted.split()
+    if tuple(references) == NO_ANSWER:
+        return float(not words)
     return max(_token_f1(words, reference.split()) for reference in expected)
 
 
