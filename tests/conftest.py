@@ -56,10 +56,12 @@ def squad_document(num_paragraphs: int = 6, prefix: str = "q") -> dict:
 
 @pytest.fixture(autouse=True)
 def _leave_no_trace(tmp_path, monkeypatch):
-    """Runs write under the test's own folder; neither random state nor the environment leaks between tests.
+    """Runs write under the test's own folder; neither settings nor the environment leak between tests.
 
-    Lightning leaves ``PL_GLOBAL_SEED`` and W&B the address of its service, which the next test's processes would take.
+    Lightning leaves ``PL_GLOBAL_SEED`` and W&B the address of its service, which the next test's processes would take;
+    the command line leaves denormal numbers switched off.
     """
+    torch.set_flush_denormal(False)
     environment = dict(os.environ)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setenv("WANDB_DATA_DIR", str(tmp_path / "wandb"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 
 import pytest
@@ -45,7 +46,7 @@ def test_quotas_by_hand(sampling, quotas):
     assert task_quotas([7, 2, 1], sampling) == quotas
 
 
-@pytest.mark.parametrize("temperature", [1e-3, 0.01, 5e-324])
+@pytest.mark.parametrize("temperature", [1e-3, 0.01, sys.float_info.min])  # the command line knows none below
 def test_the_lowest_temperatures_leave_one_batch_to_all_but_the_largest(temperature):
     assert task_quotas([5500, 520, 450, 1600, 12000], temperature) == [1, 1, 1, 1, 20066]
 
