@@ -222,8 +222,8 @@ class DistillCLI(LightningCLI):
         self.datamodule.check()
         self.model.check_data(self.datamodule)
         if self.subcommand == "fit":
+            self.model.check_stages(settings.schedule.stages)
             for name, stage in settings.schedule.stages.items():
-                self.model.check_stage(name, stage)
                 if stage.data is not None and self.model.objective.plans(stage.weights)[0].logits:
                     raise UserError(
                         f"stage {name!r}: data {stage.data!r} has no labels of the task {self.model.task.name}; "

@@ -11,6 +11,7 @@ import lightning as L
 import torch
 from lightning.pytorch.cli import OptimizerCallable
 from lightning.pytorch.trainer.states import TrainerFn
+from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 
 from distill.stages import ActiveStage, Stage
@@ -89,6 +90,14 @@ class RunModule(L.LightningModule):
         Raises:
             UserError: If sizes, layer maps, tokenizers, lengths or names do not fit.
         """
+
+    def check_stages(self, stages: Mapping[str, Stage]) -> None:
+        """Check every stage, and warn of tasks that none of them trains."""
+        for name, stage in stages.items():
+            self.check_stage(name, stage)
+        trained = {task for stage in stages.values() for task in stage.tasks or self.members}
+        if idle := [str(task) for task in self.members if task not in trained]:
+            rank_zero_warn(f"no stage trains {', '.join(idle)}: what the student begins with stays as it is")
 
     @abstractmethod
     def check_stage(self, name: str, stage: Stage) -> None:

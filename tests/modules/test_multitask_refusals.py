@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import warnings
 from dataclasses import replace
 from pathlib import Path
 
@@ -32,6 +33,16 @@ ROOT = Path(__file__).parents[2]
 @pytest.fixture
 def data(parts, teacher_folder):
     return MultiTaskDataModule(parts, tokenizer=str(teacher_folder), seed=5)
+
+
+def test_task_that_no_stage_trains_is_named(teacher_folder):
+    module = make_module(teacher_folder)
+    stages = {"one": Stage(LAYERS, epochs=1, tasks=["many"]), "two": Stage({"labels": 1.0}, epochs=1, tasks=["few"])}
+    with pytest.warns(UserWarning, match="no stage trains labelled: "):
+        module.check_stages(stages)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        module.check_stages({**stages, "three": Stage({"labels": 1.0}, epochs=1, tasks=["labelled"])})
 
 
 def test_a_step_that_is_not_finite_is_said_of_its_task_and_questions(teacher_folder, data, tmp_path):
