@@ -18,9 +18,8 @@ from typing import Any
 
 from distill.entry import run_function
 from distill.files import write_json
-from distill.tasks.question_answering.reading import read_examples
 
-from .campaign import Arm, Campaign, summarise, write_results
+from .campaign import Arm, Campaign, write_results
 
 PRETRAINED, RANDOM = ARMS = ("pretrained", "random")
 
@@ -112,11 +111,8 @@ def main(
     campaign = Campaign(place, arms, seeds, [str(Path(test).resolve())])
     if not scores_only:
         campaign.run()
-    done = [seed for seed in seeds if all(campaign.predictions(name, seed) is not None for name in arms)]
-    examples, _ = read_examples([test])
-    predictions = {name: [campaign.predictions(name, seed) or {} for seed in done] for name in arms if done}
-    results = summarise(examples, predictions, [(PRETRAINED, RANDOM)])
-    write_results(place, {**results, "seeds": done, "steps": steps, "learning_rate": learning_rate})
+    results = campaign.scores([(PRETRAINED, RANDOM)])
+    write_results(place, {**results, "steps": steps, "learning_rate": learning_rate})
 
 
 if __name__ == "__main__":

@@ -27,6 +27,7 @@ from distill.metrics.normalize import normalize_mlqa
 from distill.metrics.squad import exact_match, f1
 from distill.reporting.paired import compare
 from distill.reporting.status import read_status
+from distill.tasks.question_answering.reading import read_examples
 from distill.tasks.question_answering.task import QuestionAnswering
 from distill.types import Example
 
@@ -42,10 +43,17 @@ RunCommand = Callable[[list[str], Path], None]
 
 @dataclass(frozen=True)
 class Arm:
-    """One side of a comparison: files under ``configs/``, in order, and settings that are laid over them."""
+    """One side of a comparison.
+
+    Attributes:
+        configs: Files under ``configs/``, in order.
+        settings: What is laid over them.
+        data: Keys under ``data.init_args`` that lead to the data module of the questions, where that is one of several.
+    """
 
     configs: Sequence[str]
     settings: Mapping[str, Any] = field(default_factory=dict)
+    data: Sequence[str] = ()
 
 
 def run_command(arguments: list[str], folder: Path) -> None:
@@ -82,10 +90,17 @@ class Campaign:
         """Do what is left to do; seed by seed, so that an early look compares like with like."""
         for seed in self.seeds:
             for name in self.arms:
-                if self.trained(name, seed) is None:
-                    self._fit(name, seed)
+                self.train(name, seed)
                 if self.predictions(name, seed) is None:
                     self._test(name, seed)
+
+    def train(self, name: str, seed: int) -> Path:
+        """Return the folder of an arm's fit with a seed, which is done where it has not been."""
+        if self.trained(name, seed) is None:
+            self._run("fit", name, seed, {}, ["--ckpt_path", "auto"])
+        folder = self.trained(name, seed)
+        assert folder is not None, f"{name} with seed {seed} did not finish; see log.txt"
+        return folder
 
     def trained(self, name: str, seed: int) -> Path | None:
         """Return the folder of an arm's finished fit with a seed, nothing where it has not ended."""
@@ -97,14 +112,19 @@ class Campaign:
         found = sorted((self._place(name, seed) / "test").glob("version_*/predictions.json"))
         return json.loads(found[0].read_text(encoding="utf-8")) if found else None
 
-    def _fit(self, name: str, seed: int) -> None:
-        self._run("fit", name, seed, {}, ["--ckpt_path", "auto"])
+    def scores(self, pairs: Sequence[tuple[str, str]]) -> dict[str, Any]:
+        """Return :func:`summarise` for the seeds that all arms have done, and which these are as ``seeds``."""
+        done = [seed for seed in self.seeds if all(self.predictions(name, seed) is not None for name in self.arms)]
+        examples, _ = read_examples(self.test_files)
+        predictions = {name: [self.predictions(name, seed) or {} for seed in done] for name in self.arms if done}
+        return {**summarise(examples, predictions, pairs), "seeds": done}
 
     def _test(self, name: str, seed: int) -> None:
-        trained = self.trained(name, seed)
-        assert trained is not None, f"{name} with seed {seed} did not finish; see log.txt"
-        files = {"data": {"init_args": {"test_files": list(self.test_files)}}}
-        self._run("test", name, seed, files, ["--ckpt_path", str(trained / "checkpoints" / "best.ckpt")])
+        files: dict[str, Any] = {"test_files": list(self.test_files)}
+        for key in reversed(["data", *self.arms[name].data]):
+            files = {key: {"init_args": files}}
+        checkpoint = self.train(name, seed) / "checkpoints" / "best.ckpt"
+        self._run("test", name, seed, files, ["--ckpt_path", str(checkpoint)])
 
     def _run(self, command: str, name: str, seed: int, settings: Mapping[str, Any], options: list[str]) -> None:
         place = self._place(name, seed)

@@ -55,6 +55,20 @@ def test_a_killed_campaign_does_only_what_is_left(tmp_path):
     assert campaign.predictions("other", 2) == {"q": "2"}
 
 
+def test_the_questions_of_several_data_modules_are_tested_on(tmp_path):
+    class Staged(FakeRuns):
+        def __call__(self, arguments, place) -> None:
+            if arguments[0] == "fit":
+                super().__call__(arguments, place)
+            else:
+                self.settings = yaml.safe_load((place / "test.yaml").read_text(encoding="utf-8"))
+                write_json(place / "test" / "version_0" / "predictions.json", {})
+
+    runs = Staged()
+    Campaign(tmp_path, {"one": Arm(["distill.yaml"], data=("main",))}, [1], ["test.json"], runs).run()
+    assert runs.settings["data"] == {"init_args": {"main": {"init_args": {"test_files": ["test.json"]}}}}
+
+
 def test_settings_are_laid_over_one_another_key_by_key():
     assert merged({"a": {"b": 1, "c": [1]}}, {"a": {"c": [2]}, "d": None}) == {"a": {"b": 1, "c": [2]}, "d": None}
 
