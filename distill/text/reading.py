@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import io
 import json
 import re
@@ -45,15 +46,17 @@ def read_documents(
         strict: Whether a single byte that is not UTF-8 is an error.
 
     Raises:
-        UserError: If a file cannot be read, is malformed, or has bytes but no text; or if no file has any text.
+        UserError: If a file cannot be read, is malformed or in UTF-16 or UTF-32, or has bytes but no text; or if no
+            file has any text.
     """
     for path in files:
         before = report.documents
         report.files += 1
         with open_bytes(path) as stream:
-            if not stream.peek(1):
+            if not (head := stream.peek(1)):
                 report.empty_files.append(str(path))
                 continue
+            _check_encoding(head, path)
             # Bytes that are not UTF-8 pass as lone surrogates, which UTF-8 never holds, and are counted afterwards.
             lines = io.TextIOWrapper(stream, encoding="utf-8-sig", errors="surrogateescape")
             is_json = path.name.endswith(JSON_SUFFIXES)
@@ -80,6 +83,12 @@ def cut_document(text: str, report: TextReport) -> Iterator[str]:
         yield text[:end]
         text = text[end:]
     yield text
+
+
+def _check_encoding(head: bytes, path: Path) -> None:
+    """Refuse two or four bytes a letter: nearly all of them are UTF-8 too, so that little of it would be counted."""
+    if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) or head.count(0) > len(head) / 4:
+        raise UserError(f"{path}: looks like UTF-16 or UTF-32, or no text at all: convert it to UTF-8")
 
 
 def _plain_texts(lines: io.TextIOWrapper, separator: Separator, report: TextReport) -> Iterator[str]:

@@ -102,6 +102,18 @@ def test_empty_file_is_counted_and_named(tmp_path, file):
     assert "1 files are empty" in report.describe()[1]
 
 
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32"])
+@pytest.mark.parametrize("name", ["text.txt", "rows.jsonl", "text.txt.gz"])
+def test_two_bytes_a_letter_are_another_encoding_not_damage(tmp_path, name, encoding):
+    content = json.dumps({"text": "Había una vez. " * 9}, ensure_ascii=False).encode(encoding)
+    with pytest.raises(UserError, match=rf"{name}: .*UTF-16 or UTF-32.*convert it to UTF-8"):
+        read(tmp_path / name, gzip.compress(content) if name.endswith("gz") else content)
+
+
+def test_a_null_among_letters_is_no_other_encoding(file):
+    assert read(file, "Había una vez\0 y otra")[0] == ["Había una vez\0 y otra"]
+
+
 @pytest.mark.parametrize("content", [" \n\n\n\t", b"\xef\xbb\xbf"])
 def test_file_without_any_text_is_an_error(file, content):
     with pytest.raises(UserError, match=r"text\.txt: no text in it"):
