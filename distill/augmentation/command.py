@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterator
 from itertools import groupby
 from pathlib import Path
@@ -114,20 +114,22 @@ def cloze(
     console = _console()
     target = _free(output, overwrite)
     report = TextReport()
-    texts = paragraphs(FileSource(listed_paths(input)).documents(report), min_chars, max_chars)
+    files = listed_paths(input)
+    texts = paragraphs(FileSource(files).documents(report), min_chars, max_chars)
     answerer = QuestionAnswerer.from_pretrained(teacher, no_answer_threshold=None)
-    facts: list[tuple[str, str, Fact]] = []
+    # The answerer reads ahead: only the questions on their way are held.
+    waiting: deque[tuple[str, str, Fact]] = deque()
 
     def asked() -> Iterator[dict[str, str]]:
         for context, question, fact in _facts(texts, per_paragraph, seed):
-            facts.append((context, question, fact))
+            waiting.append((context, question, fact))
             yield {"question": question, "context": context}
 
     counts: Counter[str] = Counter()
     kept: list[Example] = []
     answers: Any = answerer(asked())
     for found in track(answers, "asking", total=None, console=console, disable=not progress_bar):
-        context, question, fact = facts[counts["asked"]]
+        context, question, fact = waiting.popleft()
         counts["asked"] += 1
         if found["score"] < min_score or not found["answer"]:
             continue
@@ -140,7 +142,7 @@ def cloze(
         console.print(line)
     if not kept:
         raise UserError(
-            f"{', '.join(input)}: no question kept of {counts['asked']:,}: lower --min_score or --min_chars"
+            f"{', '.join(files)}: no question kept of {counts['asked']:,}: lower --min_score or --min_chars"
         )
     write_squad(target, "cloze", kept)
     console.print(

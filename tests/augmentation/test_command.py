@@ -52,7 +52,7 @@ def test_cloze_questions_have_the_teachers_answers(teacher_folder, text_file, tm
         (["augment", "--output={input}"], "there is something already"),
         (["cloze", "--min_score=2"], "--min_score must be a probability"),
         (["cloze", "--per_paragraph=0"], "must be at least 1"),
-        (["cloze", "--min_chars=1000", "--max_chars=2000"], "no question kept of 0"),
+        (["cloze", "--min_chars=1000", "--max_chars=2000"], "error: {input}: no question kept of 0"),
     ],
 )
 def test_mistakes_end_with_one_line(
@@ -64,9 +64,9 @@ def test_mistakes_end_with_one_line(
     target = tmp_path / "out.json"
     changed = [option.format(teacher=teacher_folder, input=source) for option in rest]
     with pytest.raises(SystemExit) as exit_info:
-        main([command, model, f"--input=[{source}]", f"--output={target}", *changed])
+        main([command, model, f"--input={source}", f"--output={target}", *changed])
     assert exit_info.value.code == 1
-    assert message in capsys.readouterr().err.splitlines()[-1]
+    assert message.format(input=source) in capsys.readouterr().err.splitlines()[-1]
     assert not target.exists()
 
 
