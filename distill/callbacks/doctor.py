@@ -70,7 +70,9 @@ class Doctor(L.Callback):
         folder = run_folder(trainer)
         schedule = find_callback(trainer, StageSchedule, before=self)
         stages = schedule.plan.describe() if schedule and schedule.plan else []
-        warnings = [warning for name, member in members.items() for warning in self._warnings(member, scores[name])]
+        warnings = [
+            warning for name, member in members.items() for warning in self._warnings(trainer, member, scores[name])
+        ]
         models = {label: facts for member in members.values() for label, facts in _models(member).items()}
         facts = {
             key if name is None else f"{name}: {key}": text
@@ -147,14 +149,19 @@ class Doctor(L.Callback):
             facts["teacher scores"] = f"{figures} on {self.num_questions:,} validation examples at most"
         return facts
 
-    def _warnings(self, module: Any, scores: EvaluationResult | None) -> list[str]:
-        main = module.task.main_score
-        if scores is None or not main.higher_is_better or scores.scores[main.name] >= self.least_score:
-            return []
-        value = f"{scores.scores[main.name]:.0f} {main.label}"
-        warning = f"your teacher scores {value} on validation data: is it a {module.task.name} model for this language?"
-        rank_zero_warn(warning)
-        return [warning]
+    def _warnings(self, trainer: L.Trainer, module: Any, scores: EvaluationResult | None) -> list[str]:
+        main, warnings = module.task.main_score, []
+        if scores is not None and main.higher_is_better and scores.scores[main.name] < self.least_score:
+            value = f"{scores.scores[main.name]:.0f} {main.label}"
+            warnings.append(
+                f"your teacher scores {value} on validation data: is it a {module.task.name} model for this language?"
+            )
+        data = _data(trainer, module)
+        if data is not None and (advice := module.task.advise(data.val_dataloader().dataset.examples)):
+            warnings.append(advice)
+        for warning in warnings:
+            rank_zero_warn(warning)
+        return warnings
 
 
 def _data(trainer: L.Trainer, module: Any) -> Any:

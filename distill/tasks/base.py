@@ -165,6 +165,10 @@ class Task(ABC):
         """
         raise NotImplementedError(f"{self.name} has no scores that are ratios of sums over items")
 
+    def advise(self, examples: Sequence[Any]) -> str | None:
+        """Return what of the settings cannot be meant, given the validation examples; None where nothing is."""
+        return None
+
     @abstractmethod
     def evaluation(self, examples: Sequence[Any], partial: bool = False) -> Evaluation:
         """Start an evaluation over ``examples``; with ``partial`` some of them may never come, as in trial runs."""

@@ -12,6 +12,7 @@ from distill.models.student import Student
 from distill.modules.distillation import DistillationModule
 from distill.modules.single import QuestionAnsweringModule
 from distill.stages import Stage
+from distill.tasks.question_answering.task import QuestionAnswering
 from distill.types import UserError
 
 STAGES = {
@@ -81,6 +82,14 @@ def test_teacher_that_cannot_answer_gets_a_warning(data, teacher_folder, tmp_pat
     kind = Doctor(least_score=0)
     fit(distillation(teacher_folder), data, tmp_path, kind)
     assert not kind.diagnosis.warnings
+
+
+def test_setting_that_the_data_contradicts_is_shown(data, teacher_folder, tmp_path):
+    doctor = Doctor(num_questions=0)
+    task = QuestionAnswering(null_threshold=None)
+    with pytest.warns(UserWarning, match="validation questions have no answer"):
+        fit(distillation(teacher_folder, task=task), data, tmp_path, doctor)
+    assert "set task.null_threshold to 0" in doctor.diagnosis.warnings[0]
 
 
 def test_no_questions_leave_the_teacher_alone(data, teacher_folder, tmp_path, monkeypatch):

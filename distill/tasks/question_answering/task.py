@@ -107,6 +107,21 @@ class QuestionAnswering(Task):
         scores = question_scores(prediction, [answer.text for answer in example.answers], self.language)
         return {name: Tally(scores[name] / 100) for name in ("f1", "exact_match")}
 
+    def advise(self, examples: Sequence[Example]) -> str | None:
+        """Say where the threshold for "no answer" and the questions contradict each other."""
+        num_impossible = sum(example.is_impossible for example in examples)
+        if self.null_threshold is None and num_impossible:
+            return (
+                f"{num_impossible:,} of {len(examples):,} validation questions have no answer, but the model has to give "
+                "one: set task.null_threshold to 0"
+            )
+        if self.null_threshold is not None and examples and not num_impossible:
+            return (
+                "every validation question has an answer, but the model may say that there is none: set "
+                "task.null_threshold to null"
+            )
+        return None
+
     def evaluation(self, examples: Sequence[Example], partial: bool = False) -> QuestionAnsweringEvaluation:
         """Start an evaluation over the questions."""
         return QuestionAnsweringEvaluation(

@@ -93,6 +93,16 @@ def test_label_loss_equals_the_library(make_batch, tokenizers):
     assert loss.item() == pytest.approx(output.loss.item(), abs=1e-6)
 
 
+def test_threshold_that_the_questions_contradict_is_named():
+    answered = Example("a", "¿Quién?", "Ana", (Answer("Ana", 0),))
+    impossible = Example("b", "¿Cuándo?", "Ana")
+    answering, abstaining = QuestionAnswering(null_threshold=None), QuestionAnswering(null_threshold=-1.0)
+    assert answering.advise([answered]) is None is abstaining.advise([answered, impossible])
+    assert "1 of 2 validation questions have no answer" in answering.advise([answered, impossible])
+    assert "set task.null_threshold to null" in abstaining.advise([answered])
+    assert abstaining.advise([]) is None
+
+
 def test_evaluation_takes_the_task_settings(make_batch):
     examples = [Example("q", "¿Dónde nace?", CONTEXT, (Answer("Fontibre", 20),))]
     batch = make_batch(examples)
