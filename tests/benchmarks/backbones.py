@@ -18,6 +18,7 @@ from typing import Any
 
 from distill.entry import run_function
 from distill.files import write_json
+from distill.tasks.question_answering.reading import read_examples
 
 from .campaign import Arm, Campaign, write_results
 
@@ -46,8 +47,21 @@ def hold_back(questions: Path, folder: Path) -> dict[str, str]:
     return {name: str(file) for name, file in files.items()}
 
 
+def task_for(test: Path) -> dict[str, Any]:
+    """Return settings of a task that leaves no question open where every test question has an answer."""
+    examples, _ = read_examples([test])
+    threshold = 0.0 if any(example.is_impossible for example in examples) else None
+    return {"class_path": "distill.QuestionAnswering", "init_args": {"null_threshold": threshold}}
+
+
 def build_arms(
-    backbone: Path, files: Mapping[str, str], steps: int, learning_rate: float, batch_size: int, repetition: float
+    backbone: Path,
+    files: Mapping[str, str],
+    task: Mapping[str, Any],
+    steps: int,
+    learning_rate: float,
+    batch_size: int,
+    repetition: float,
 ) -> dict[str, Arm]:
     """Return both arms: one loads the backbone's weights, the other only its sizes and its tokenizer."""
     config = json.loads((backbone / "config.json").read_text(encoding="utf-8"))
@@ -71,7 +85,7 @@ def build_arms(
     }  # fmt: skip
 
     def arm(model: Mapping[str, Any]) -> Arm:
-        return Arm(("teacher.yaml",), {**shared, "model": {"init_args": dict(model)}})
+        return Arm(("teacher.yaml",), {**shared, "model": {"init_args": {"task": dict(task), **model}}})
 
     return {
         PRETRAINED: arm({"model": str(backbone), "architecture": None, "tokenizer": None, "init": "random"}),
@@ -107,7 +121,8 @@ def main(
     """
     place = Path(folder).resolve()
     files = hold_back(Path(questions).resolve(), place)
-    arms = build_arms(Path(backbone).resolve(), files, steps, learning_rate, batch_size, repetition)
+    task = task_for(Path(test).resolve())
+    arms = build_arms(Path(backbone).resolve(), files, task, steps, learning_rate, batch_size, repetition)
     campaign = Campaign(place, arms, seeds, [str(Path(test).resolve())])
     if not scores_only:
         campaign.run()

@@ -21,7 +21,7 @@ from distill.entry import run_function
 from distill.files import Paths, listed_paths
 from distill.models.student import MIMETIC, Student
 
-from .backbones import hold_back
+from .backbones import hold_back, task_for
 from .campaign import Arm, Campaign, RunCommand, merged, run_command, write_results
 
 PLAIN, GENERAL, AUGMENTED = ARMS = ("plain", "general", "augmented")
@@ -53,6 +53,7 @@ def build_arms(
     started: Path,
     questions: Mapping[str, Any],
     copies: Path,
+    task: Mapping[str, Any],
     steps: int,
     learning_rate: float,
 ) -> dict[str, Arm]:
@@ -64,6 +65,7 @@ def build_arms(
         started: Folder of a generally distilled student of these sizes.
         questions: Settings of the data module.
         copies: SQuAD JSON of augmented questions.
+        task: Settings of the task.
         steps: Steps of every run.
         learning_rate: Of both stages, at its highest.
     """
@@ -76,7 +78,7 @@ def build_arms(
 
     def settings(student: Student, data: Mapping[str, Any]) -> dict[str, Any]:
         return {
-            "model": {"init_args": {"teacher": str(teacher), "student": asdict(student)}},
+            "model": {"init_args": {"teacher": str(teacher), "student": asdict(student), "task": dict(task)}},
             "data": data,
             "trainer": {"check_val_every_n_epoch": None, "val_check_interval": max(1, steps // 4)},
             "schedule": {"stages": stages},
@@ -153,8 +155,10 @@ def main(
         once.train(GENERAL, seeds[0])
         augment(masked_language, files["train"], copies, num_copies)
     started = (once.trained(GENERAL, seeds[0]) or place) / "student"
-    arms = build_arms(Path(teacher).resolve(), student, started, windows, copies, steps, learning_rate)
-    campaign = Campaign(place, arms, seeds, [str(Path(test).resolve())])
+    test_file = Path(test).resolve()
+    task = task_for(test_file)
+    arms = build_arms(Path(teacher).resolve(), student, started, windows, copies, task, steps, learning_rate)
+    campaign = Campaign(place, arms, seeds, [str(test_file)])
     if not scores_only:
         campaign.run()
     results = campaign.scores([(GENERAL, PLAIN), (AUGMENTED, GENERAL)])

@@ -11,12 +11,13 @@ from .campaign import Campaign, merged
 from .starts import ARMS, AUGMENTED, GENERAL, PLAIN, augment, build_arms, general_arm
 
 SIZES = ("num_layers", "hidden_size")
+TASK = {"class_path": "distill.QuestionAnswering", "init_args": {"null_threshold": None}}
 TINY = Student(num_layers=2, hidden_size=8, init="mimetic")
 
 
 def arms_of(teacher, started, questions, copies, steps=10):
     files = {"train_files": [str(questions)], "validation_files": [str(questions)], "max_length": 96, "doc_stride": 16}
-    return build_arms(teacher, TINY, started, files, copies, steps, learning_rate=1e-3)
+    return build_arms(teacher, TINY, started, files, copies, TASK, steps, learning_rate=1e-3)
 
 
 def test_arms_differ_in_what_is_compared_alone(tmp_path):

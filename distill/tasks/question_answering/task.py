@@ -112,8 +112,8 @@ class QuestionAnswering(Task):
         num_impossible = sum(example.is_impossible for example in examples)
         if self.null_threshold is None and num_impossible:
             return (
-                f"{num_impossible:,} of {len(examples):,} validation questions have no answer, but the model has to give "
-                "one: set task.null_threshold to 0"
+                f"{num_impossible:,} of {len(examples):,} validation questions have no answer, but the model has to "
+                "give one: set task.null_threshold to 0"
             )
         if self.null_threshold is not None and examples and not num_impossible:
             return (
