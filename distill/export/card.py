@@ -100,7 +100,7 @@ def _scores(export: Mapping[str, Any], provenance: Provenance) -> str:
     parts = [
         f"## Scores\n\nOn `{data['source']}`, {data['examples']:,} questions, {data['impossible']:,} of them without "
         "an answer; 95 % bootstrap intervals over contexts. The verdict says where a format loses more than "
-        f"{MAX_F1_LOSS} F1 or is slower than float32 torch.",
+        f"{MAX_F1_LOSS} F1, or where its calls are longer than float32 torch's.",
         _table(header, rows),
     ]
     scores = export["formats"]["torch"]["scores"]

@@ -45,7 +45,7 @@ class FormatFigures:
         intervals: 95 % confidence intervals of ``exact_match`` and ``f1``.
         changed_answers: Questions that float32 torch answers otherwise, and its :func:`margin` there.
         latency: Timings by batch size and length; the first one is the point of comparison.
-        relative_time: Time over that of float32 torch at the point of comparison, round by round.
+        relative_time: Time over that of float32 torch there, round by round.
     """
 
     dtype: str
@@ -55,15 +55,15 @@ class FormatFigures:
     intervals: Mapping[str, Interval]
     changed_answers: Mapping[str, float | None]
     latency: Mapping[Point, Latency]
-    relative_time: RelativeTime
+    relative_time: Mapping[Point, RelativeTime]
 
 
 def find_problems(figures: FormatFigures, reference: FormatFigures) -> list[str]:
     """Return what speaks against shipping a format, in words; nothing if it is good.
 
     Logits of float32 that differ by more than ``MAX_DIFFERENCE``, answers of float32 that change though the best two
-    were further apart than that, a loss of more than ``MAX_F1_LOSS``, and longer calls at the point of comparison in at
-    least three of four rounds: a difference within the spread of the rounds is none.
+    were further apart than that, a loss of more than ``MAX_F1_LOSS``, and calls at any batch size and length that are
+    longer in at least three of four rounds: a difference within the spread of the rounds is none.
 
     Args:
         figures: The format's.
@@ -79,11 +79,12 @@ def find_problems(figures: FormatFigures, reference: FormatFigures) -> list[str]
     loss = reference.scores["f1"] - figures.scores["f1"]
     if loss > MAX_F1_LOSS:
         problems.append(f"loses {loss:.2f} F1")
-    slowdown = figures.relative_time
-    if slowdown.low > 1:
-        problems.append(
-            f"slower: {slowdown.median:.2f}x the time, {slowdown.low:.2f} to {slowdown.high:.2f} in half of the rounds"
-        )
+    for (batch_size, length), time in figures.relative_time.items():
+        if time.low > 1:
+            problems.append(
+                f"slower at {batch_size} x {length}: {time.median:.2f}x the time, "
+                f"{time.low:.2f} to {time.high:.2f} in half of the rounds"
+            )
     return problems
 
 
@@ -184,10 +185,10 @@ def describe(figures: FormatFigures, problems: Sequence[str]) -> dict[str, Any]:
                 "p50_ms": timing.p50_ms,
                 "p95_ms": timing.p95_ms,
                 "windows_per_second": timing.windows_per_second,
+                "relative_time": asdict(figures.relative_time[batch_size, length]),
             }
             for (batch_size, length), timing in figures.latency.items()
         ],
-        "relative_time": asdict(figures.relative_time),
         "scores": dict(figures.scores),
         "problems": list(problems),
     }

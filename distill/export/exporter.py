@@ -153,7 +153,6 @@ def _figures(
 ) -> dict[str, FormatFigures]:
     examples = dataloader.dataset.examples  # type: ignore[attr-defined]
     _, original = results["torch"]
-    compared = next(iter(calls["torch"]))
     return {
         name: FormatFigures(
             dtype=FORMATS[name].dtype,
@@ -163,7 +162,7 @@ def _figures(
             intervals=score_intervals(examples, result.predictions, task.language),
             changed_answers=changed_answers(answers, original, task.null_threshold),
             latency={point: timed.latency for point, timed in calls[name].items()},
-            relative_time=relative_time(calls[name][compared], calls["torch"][compared]),
+            relative_time={point: relative_time(timed, calls["torch"][point]) for point, timed in calls[name].items()},
         )
         for name, (result, answers) in results.items()
     }

@@ -31,7 +31,7 @@ REFERENCE = FormatFigures(
     intervals={"exact_match": Interval(65.0, 75.0), "f1": Interval(75.0, 85.0)},
     changed_answers={},
     latency={(1, 384): Latency(10.0, 12.0, 100.0), (8, 384): Latency(80.0, 90.0, 100.0)},
-    relative_time=RelativeTime(1.0, 1.0, 1.0),
+    relative_time={(1, 384): RelativeTime(1.0, 1.0, 1.0), (8, 384): RelativeTime(1.0, 1.0, 1.0)},
 )
 
 
@@ -63,12 +63,16 @@ def test_nothing_speaks_against_the_reference():
         ({"changed_answers": {"q1": 9e-5, "q2": 2e-4, "q3": None}}, ["answers 2 questions otherwise"]),
         ({"changed_answers": {"q1": 1.0}, "dtype": "int8"}, []),
         (
-            {"relative_time": RelativeTime(1.4, 1.5, 1.6)},
-            ["slower: 1.50x the time, 1.40 to 1.60 in half of the rounds"],
+            {"relative_time": {(1, 384): RelativeTime(1.4, 1.5, 1.6)}},
+            ["slower at 1 x 384: 1.50x the time, 1.40 to 1.60 in half of the rounds"],
+        ),
+        # Faster by itself, slower in batches.
+        (
+            {"relative_time": {(1, 384): RelativeTime(0.7, 0.8, 0.9), (8, 384): RelativeTime(1.1, 1.2, 1.3)}},
+            ["slower at 8 x 384: 1.20x the time, 1.10 to 1.30 in half of the rounds"],
         ),
         # Within the spread of the rounds.
-        ({"relative_time": RelativeTime(0.99, 1.02, 1.05)}, []),
-        ({"relative_time": RelativeTime(0.7, 0.8, 0.9)}, []),
+        ({"relative_time": {(1, 384): RelativeTime(0.99, 1.02, 1.05)}}, []),
     ],
 )
 def test_problems_are_named(change, expected):
@@ -145,5 +149,5 @@ def test_description_is_plain_data():
         (1, 384, 10.0),
         (8, 384, 80.0),
     ]
-    assert described["relative_time"] == {"low": 1.0, "median": 1.0, "high": 1.0}
+    assert described["latency"][1]["relative_time"] == {"low": 1.0, "median": 1.0, "high": 1.0}
     assert described["problems"] == ["loses 0.60 F1"]
