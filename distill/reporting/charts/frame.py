@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from distill.reporting.charts.labels import FONT_SIZE, shorten, text_width
 from distill.reporting.charts.markup import Element, element
-from distill.reporting.charts.scales import Scale, tick_label
+from distill.reporting.charts.scales import Scale, tick_labels
 
 #: A chart's natural size in pixels: fits a telephone in full size, and three beside one another on a desktop.
 WIDTH, HEIGHT = 380.0, 250.0
@@ -131,16 +131,17 @@ def frame(
     bottom = height - 2 * _LINE - 6
     y = Scale(y_axis.low, y_axis.high, bottom, top, y_axis.is_log)
     y_ticks = list(y_axis.ticks if y_axis.ticks is not None else y.ticks(5))
-    left = max((text_width(tick_label(tick)) for tick in y_ticks), default=0.0) + _TICK + 4
+    y_names = tick_labels(y_ticks)
+    left = max(map(text_width, y_names), default=0.0) + _TICK + 4
     labels_width = max((text_width(label) + 2 for label in right_labels), default=0.0)
     right = width - LABEL_GAP - min(labels_width, MAX_LABEL_SHARE * width)
     x = Scale(x_axis.low, x_axis.high, left, right, x_axis.is_log)
     x_ticks = list(x_axis.ticks if x_axis.ticks is not None else x.ticks(max(4, round((right - left) / 70))))
     elements = [text(shorten(y_axis.label, width), 0.0, FONT_SIZE, class_="axis-label")]
-    for tick in y_ticks:
+    for tick, name in zip(y_ticks, y_names, strict=True):
         elements += [
             line(left, y(tick), right, y(tick), "grid"),
-            text(tick_label(tick), left - _TICK - 2, y(tick) + FONT_SIZE * 0.35, "end"),
+            text(name, left - _TICK - 2, y(tick) + FONT_SIZE * 0.35, "end"),
         ]
     elements.append(line(left, bottom, right, bottom, "axis"))
     elements += _x_ticks(x, x_ticks, bottom, width)
@@ -155,12 +156,12 @@ def frame(
 def _x_ticks(x: Scale, ticks: Sequence[float], bottom: float, width: float) -> list[Element]:
     """Return marks below the axis with their labels, as far as these do not touch the one before."""
     elements, free = [], 0.0
-    for tick in ticks:
-        half = text_width(tick_label(tick)) / 2
+    for tick, name in zip(ticks, tick_labels(ticks), strict=True):
+        half = text_width(name) / 2
         middle = min(max(x(tick), half), width - half)
         elements.append(line(x(tick), bottom, x(tick), bottom + _TICK, "axis"))
         if middle - half >= free:
-            elements.append(text(tick_label(tick), middle, bottom + _TICK + FONT_SIZE, "middle"))
+            elements.append(text(name, middle, bottom + _TICK + FONT_SIZE, "middle"))
             free = middle + half + 4
     return elements
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+
+#: Smaller values are written by their power of ten.
+_LEAST_PLAIN = 0.001
 
 
 @dataclass(frozen=True)
@@ -84,6 +87,18 @@ def log_ticks(low: float, high: float, count: int) -> list[float]:
     return ticks[::stride] if len(ticks) > 1 else linear_ticks(low, high, count)
 
 
+def tick_labels(ticks: Sequence[float]) -> list[str]:
+    """Return the ticks of one axis as :func:`tick_label` does; where all are small, all by their power of ten.
+
+    Example:
+        >>> tick_labels([0, 5e-4, 1e-3, 1.5e-3]), tick_labels([0, 0.005, 0.01])
+        (['0', '5e-4', '1e-3', '1.5e-3'], ['0', '0.005', '0.01'])
+    """
+    sizes = [abs(tick) for tick in ticks if tick != 0]
+    has_powers = bool(sizes) and min(sizes) < _LEAST_PLAIN and max(sizes) < 10 * _LEAST_PLAIN
+    return [_power(tick) if has_powers and tick != 0 else tick_label(tick) for tick in ticks]
+
+
 def tick_label(value: float) -> str:
     """Return a tick as short text: thousands as k, M, G, a small value by its power of ten.
 
@@ -95,10 +110,12 @@ def tick_label(value: float) -> str:
     if size >= 1000:
         power = min(int(math.log10(size * (1 + 1e-9)) // 3), 4)
         return f"{_plain(value / 1000**power)}{' kMGT'[power]}"
-    if 0 < size < 0.001:
-        mantissa, exponent = f"{value:.2e}".split("e")
-        return f"{_plain(float(mantissa))}e{int(exponent)}"
-    return _plain(value)
+    return _power(value) if 0 < size < _LEAST_PLAIN else _plain(value)
+
+
+def _power(value: float) -> str:
+    mantissa, exponent = f"{value:.2e}".split("e")
+    return f"{_plain(float(mantissa))}e{int(exponent)}"
 
 
 def _plain(value: float) -> str:

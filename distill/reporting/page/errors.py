@@ -22,7 +22,7 @@ _AGREEMENT = {
 
 
 def breakdown_figures(run: Run) -> list[Element]:
-    """Return one figure for each breakdown of the report: the main score of every group, and a table of errors."""
+    """Return one figure for each breakdown of the report: the main score of every group, and a table of all scores."""
     name, label = run.main_score["name"], run.main_score["label"]
     made = []
     for breakdown, groups in (run.report.get("breakdowns") or {}).items():
@@ -39,7 +39,7 @@ def breakdown_figures(run: Run) -> list[Element]:
         if rows:
             title = f"{label} by {breakdown}"
             chart = dot_chart(title, score_axis(name, label), rows)
-            made.append(figure(title, chart, "In brackets: questions.", details("Errors", _error_table(groups))))
+            made.append(figure(title, chart, "In brackets: questions.", details("All scores", _score_table(groups))))
     return made
 
 
@@ -76,7 +76,7 @@ def _has_teacher(run: Run) -> bool:
     return any("teacher" in row for row in run.samples)
 
 
-def _error_table(groups: Sequence[Mapping[str, Any]]) -> Element:
+def _score_table(groups: Sequence[Mapping[str, Any]]) -> Element:
     models = [model for model in ("student", "teacher") if groups[0][model]]
     scores = list(groups[0]["student"])
     header = ["", "questions"]

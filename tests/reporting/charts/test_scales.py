@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from distill.reporting.charts.scales import Scale, bounds, linear_ticks, log_ticks, tick_label
+from distill.reporting.charts.scales import Scale, bounds, linear_ticks, log_ticks, tick_label, tick_labels
 
 # Without subnormal numbers: the command line switches them off for the whole process.
 finite = st.floats(-1e9, 1e9, allow_subnormal=False)
@@ -65,3 +65,18 @@ def test_bounds_of_counts_and_percentages_do_not_go_below_zero():
 )  # fmt: skip
 def test_tick_labels_are_short(value, label):
     assert tick_label(value) == label
+
+
+@pytest.mark.parametrize(
+    ("ticks", "labels"),
+    [
+        ([0, 5e-4, 1e-3, 1.5e-3, 2e-3], ["0", "5e-4", "1e-3", "1.5e-3", "2e-3"]),
+        ([0.001, 0.002], ["0.001", "0.002"]),
+        # Over many powers of ten the plain ones are read more easily.
+        ([1e-4, 1e-2, 1.0, 100.0], ["1e-4", "0.01", "1", "100"]),
+        ([0], ["0"]),
+        ([], []),
+    ],
+)
+def test_small_ticks_of_an_axis_are_written_alike(ticks, labels):
+    assert tick_labels(ticks) == labels

@@ -12,7 +12,8 @@ from pathlib import Path
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
-#: Finds, in the frame of each width: text outside its chart, labels on one another, and a page wider than its frame.
+#: Finds, in the frame of each width: text outside its chart, labels on one another, a page wider than its frame, and
+#: short words of a table that are broken over two lines.
 _MEASURE = """
 const problems = [];
 for (const frame of document.querySelectorAll("iframe")) {
@@ -27,6 +28,15 @@ for (const frame of document.querySelectorAll("iframe")) {
   check_width("unfolded page");
   if (width > 1000) for (const part of page.querySelectorAll(".scroll"))
     if (part.scrollWidth > part.clientWidth + 1) say("cut off: " + part.textContent.slice(0, 60));
+  for (const cell of page.querySelectorAll("th")) {
+    const text = cell.firstChild;
+    if (text) for (const word of text.textContent.matchAll(/(?<!\\S)[^\\s-]{1,7}(?!\\S)/g)) {
+      const range = page.createRange();
+      range.setStart(text, word.index);
+      range.setEnd(text, word.index + word[0].length);
+      if (range.getClientRects().length > 1) say("broken: " + word[0]);
+    }
+  }
   const charts = page.querySelectorAll("svg");
   if (!charts.length) say("no chart");
   for (const chart of charts) {
