@@ -12,14 +12,11 @@ from distill.answering.backends import BackendName
 from distill.demo.contest import Contest, Contestant
 from distill.demo.examples import embedded_examples
 from distill.demo.server import DemoServer
-from distill.models.loading import EMBEDDED
+from distill.models.loading import EMBEDDED, EMBEDDED_STUDENT
 from distill.types import UserError
 
 #: Where runs leave their students, seen from the folder in which the command runs.
 _STUDENTS = "lightning_logs/*/version_*/student"
-
-#: What to do when there is no student yet.
-NO_STUDENT = "no student yet: python train.py fit --config configs/distill.yaml makes one; the teacher answers alone"
 
 
 def demo(
@@ -34,7 +31,8 @@ def demo(
     """Show teacher and student answering the same question, on a page of this machine.
 
     Args:
-        student: Folder or hub name of the student; the newest run's under lightning_logs when left out.
+        student: Folder or hub name of the student; when left out the newest run's under lightning_logs, and where there
+            is none ``embedded_student``, which the package carries.
         teacher: Folder or hub name of the teacher; ``embedded`` is the one that the package carries.
         host: Address to listen on; only this machine can reach the default.
         port: Port to listen on; 0 for any free one.
@@ -46,14 +44,14 @@ def demo(
         UserError: If a model cannot be loaded, or the address cannot be listened on.
     """
     console = Console(stderr=True, markup=False, highlight=False, soft_wrap=True)
-    found = student if student is not None else newest_student(Path())
-    contestants = [Contestant("teacher", QuestionAnswerer.from_pretrained(teacher))]
-    if found is None:
-        console.print(NO_STUDENT)
-    else:
-        console.print(f"student: {found}")
-        contestants.append(Contestant("student", QuestionAnswerer.from_pretrained(found, backend, dtype)))
-    contest = Contest(contestants)
+    chosen = student or newest_student(Path()) or EMBEDDED_STUDENT
+    console.print(f"student: {chosen}")
+    contest = Contest(
+        [
+            Contestant("teacher", QuestionAnswerer.from_pretrained(teacher)),
+            Contestant("student", QuestionAnswerer.from_pretrained(chosen, backend, dtype)),
+        ]
+    )
     examples = embedded_examples()
     contest.ask(**examples[0])  # the first call of a model is slower than all others
     try:

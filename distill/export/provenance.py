@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from distill.models.loading import EMBEDDED, EMBEDDED_TEACHERS
+from distill.models.loading import EMBEDDED, EMBEDDED_MODELS
 from distill.models.student import RANDOM, Student
 from distill.reporting.multitask import task_report
 from distill.types import UserError
@@ -104,7 +104,7 @@ def _known_license(config: str | None) -> str:
     teachers = [teacher for part in models for teacher in _teachers(part)]
     origins = {*teachers, model.get("model"), student.folder} - {None}
     has_own_files = any(part.get(f"{split}_files") for part in sets for split in ("train", "validation"))
-    is_embedded = origins <= EMBEDDED_TEACHERS.keys() and all(part.get("dataset") == EMBEDDED for part in sets)
+    is_embedded = origins <= EMBEDDED_MODELS.keys() and all(part.get("dataset") == EMBEDDED for part in sets)
     return EMBEDDED_LICENSE if is_embedded and not has_own_files else UNKNOWN_LICENSE
 
 

@@ -19,8 +19,16 @@ from distill.types import UserError
 #: The name that stands for the question-answering teacher that the package carries.
 EMBEDDED = "embedded"
 
-#: The names that stand for the teachers that the package carries, and their folders among its assets.
-EMBEDDED_TEACHERS = {EMBEDDED: "teacher", "embedded_ner": "teacher_ner", "embedded_pairs": "teacher_pairs"}
+#: The name that stands for that teacher's student.
+EMBEDDED_STUDENT = "embedded_student"
+
+#: The names that stand for the models that the package carries, and their folders among its assets.
+EMBEDDED_MODELS = {
+    EMBEDDED: "teacher",
+    EMBEDDED_STUDENT: "student",
+    "embedded_ner": "teacher_ner",
+    "embedded_pairs": "teacher_pairs",
+}
 
 #: Families whose first position is the one behind the padding id.
 _POSITIONS_AFTER_PADDING = {
@@ -33,8 +41,8 @@ _PROBE = "¿En qué año nació la señora Güell, autora de «Pingüinos», 1.8
 
 
 def resolve_source(source: str) -> str:
-    """Return the folder or hub name behind ``source``, which may be one of ``EMBEDDED_TEACHERS``."""
-    folder = EMBEDDED_TEACHERS.get(source)
+    """Return the folder or hub name behind ``source``, which may be one of ``EMBEDDED_MODELS``."""
+    folder = EMBEDDED_MODELS.get(source)
     return source if folder is None else str(resources.files("distill.assets") / folder)
 
 

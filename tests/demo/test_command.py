@@ -44,11 +44,12 @@ def test_teacher_and_student_answer(run, teacher_folder, capsys):
     assert "http://127.0.0.1:" in capsys.readouterr().err
 
 
-def test_without_a_student_the_teacher_answers_alone_and_says_how_to_get_one(run, teacher_folder, capsys):
+def test_without_a_run_the_packages_student_answers(run, teacher_folder, capsys):
     description, answers = run(f"--teacher={teacher_folder}")
-    assert [model["role"] for model in description["models"]] == ["teacher"]
-    assert len(answers) == 1
-    assert "python train.py fit --config configs/distill.yaml" in capsys.readouterr().err
+    assert [model["role"] for model in description["models"]] == ["teacher", "student"]
+    assert description["models"][1]["num_parameters"] == 308_674
+    assert len(answers) == 2
+    assert "student: embedded_student" in capsys.readouterr().err
 
 
 def test_the_newest_runs_student_is_taken(tmp_path):

@@ -2,6 +2,10 @@
 
 import json
 import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -10,6 +14,8 @@ from tests.demo.browser import CHROMIUM, Browser
 from tests.demo.conftest import EXAMPLE, Echo, serving
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium on this machine")
+
+ROOT = Path(__file__).parents[2]
 
 #: Whether the latest question has been answered, one way or the other.
 DONE = "!find('ask').disabled && (!find('results').hidden || find('message').textContent !== '')"
@@ -31,7 +37,11 @@ def page(browser, request):
 
 
 def open_page(browser, server, **window):
-    browser.open(f"http://127.0.0.1:{server.server_port}/", **window)
+    open_address(browser, f"http://127.0.0.1:{server.server_port}/", **window)
+
+
+def open_address(browser, address, **window):
+    browser.open(address, **window)
     browser.wait("description.models.length > 0 && find('context-count').textContent !== ''")
 
 
@@ -107,20 +117,17 @@ def test_the_faster_one_is_named(page, teacher, student, said):
     assert page.run(f"verdict({json.dumps(answers)})") == f"Responden distinto; {said}."
 
 
-def test_no_answer_and_no_student_are_said_in_words(browser):
+def test_no_answer_is_said_in_words(browser):
     class Silent(Echo):
         def __call__(self, question, context):
             return {"score": 0.5, "start": 0, "end": 0, "answer": ""}
 
-    with serving(Silent()) as server:
+    with serving(Silent(), Silent()) as server:
         open_page(browser, server)
         ask(browser, "¿Quién?", "Nadie.")
-        assert texts(browser, ".answer") == ["El texto no lo dice"]
-        assert texts(browser, ".card .context") == ["Nadie."]
+        assert texts(browser, ".answer") == ["El texto no lo dice"] * 2
+        assert texts(browser, ".card .context") == ["Nadie."] * 2
         assert browser.run("document.querySelectorAll('mark').length") == 0
-        (notice,) = texts(browser, ".notice")
-        assert notice.startswith("Todavía no hay alumno.")
-        assert "python train.py fit --config configs/distill.yaml" in notice
 
 
 def test_a_server_that_has_gone_is_said_in_words(browser):
@@ -142,3 +149,29 @@ def test_the_page_fits_phones_and_desks(browser, width, dark):
             "[...document.querySelectorAll('.card')].map(each => each.getBoundingClientRect().top)"
         )
         assert (left == right) == (width > 700)
+
+
+def test_the_readmes_command_serves_the_embedded_models(browser, tmp_path):
+    line = re.search(r"`python (train\.py demo)`", (ROOT / "README.md").read_text(encoding="utf-8"))
+    script, command = line[1].split()
+    server = subprocess.Popen(
+        [sys.executable, str(ROOT / script), command, "--port=0"], cwd=tmp_path, stderr=subprocess.PIPE, text=True
+    )
+    try:
+        said = next(line for line in server.stderr if line.startswith("http://"))
+        browser.messages.clear()
+        open_address(browser, said.split()[0])
+        browser.click("#ask")
+        browser.wait(DONE)
+        assert all(texts(browser, ".answer"))
+        assert len(texts(browser, ".answer")) == 2
+        assert len([time for time in texts(browser, ".time") if re.fullmatch(r"[\d.]+(,\d)? ms", time)]) == 2
+        browser.run("fields.context.value = 'palabra '.repeat(10000)")
+        browser.click("#ask")
+        browser.wait(DONE)
+        assert texts(browser, "#message") == ["El texto es demasiado largo: caben 20.000 caracteres. Acórtalo."]
+        assert browser.messages == []
+    finally:
+        server.send_signal(signal.SIGINT)
+        assert server.wait(60) == 0
+        server.stderr.close()

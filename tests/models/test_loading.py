@@ -20,6 +20,7 @@ from transformers import (
 
 from distill.models.loading import (
     EMBEDDED,
+    EMBEDDED_STUDENT,
     check_same_tokenizer,
     freeze,
     load_config,
@@ -41,8 +42,10 @@ def folder(teacher_folder, tmp_path) -> Path:
     return Path(shutil.copytree(teacher_folder, tmp_path / "copy"))
 
 
-def test_embedded_stands_for_the_teacher_of_the_package():
-    assert Path(resolve_source(EMBEDDED)) == Path(str(resources.files("distill"))) / "assets" / "teacher"
+def test_embedded_stands_for_the_models_of_the_package():
+    assets = Path(str(resources.files("distill"))) / "assets"
+    assert Path(resolve_source(EMBEDDED)) == assets / "teacher"
+    assert Path(resolve_source(EMBEDDED_STUDENT)) == assets / "student"
     assert resolve_source("some/model") == "some/model"
 
 

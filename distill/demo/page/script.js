@@ -2,7 +2,6 @@
 
 const NAMES = { teacher: "Profesor", student: "Alumno" };
 const NO_CONNECTION = "No hay conexión con el servidor. ¿Sigue en marcha?";
-const NO_STUDENT = ["Todavía no hay alumno. Lo entrena ", "python train.py fit --config configs/distill.yaml", "."];
 const SCORES = "La puntuación reparte el 100 % entre las mejores respuestas posibles de cada modelo; ";
 
 const find = (id) => document.getElementById(id);
@@ -69,7 +68,6 @@ function card(answer, context) {
 }
 
 function verdict(answers) {
-  if (answers.length < 2) return "";
   const [teacher, student] = answers;
   const agree = teacher.start === student.start && teacher.end === student.end;
   const ratio = teacher.milliseconds / student.milliseconds;
@@ -146,11 +144,6 @@ async function start() {
     find("examples").append(button);
   }
   find("examples").hidden = !description.examples.length;
-  if (!description.models.some((model) => model.role === "student")) {
-    const [before, command, after] = NO_STUDENT;
-    find("notice").append(before, element("code", command), after);
-    find("notice").hidden = false;
-  }
   const calibrated = description.models.every((model) => model.is_calibrated);
   const meaning = calibrated
     ? "está calibrada: dice con qué frecuencia acierta."
