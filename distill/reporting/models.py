@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -11,8 +11,11 @@ from distill.reporting.run import Run
 #: Scores that are no percentages, with what an axis says of them.
 _OTHER_UNITS = {"perplexity": "perplexity", "cross_entropy": "cross-entropy, nats"}
 
+#: What the student's own weights are called among the formats of an export.
+FLOAT32 = "torch fp32"
+
 #: What the formats of an export are called beside the models.
-_FORMAT_LABELS = {"torch": "torch fp32", "bf16": "torch bf16", "onnx": "ONNX fp32", "int8": "ONNX INT8"}
+_FORMAT_LABELS = {"torch": FLOAT32, "bf16": "torch bf16", "onnx": "ONNX fp32", "int8": "ONNX INT8"}
 
 
 @dataclass(frozen=True)
@@ -61,6 +64,26 @@ def contenders(run: Run) -> list[Contender]:
     point = run.report.get("benchmark") or run.export.get("reference") or {}
     formats: Mapping[str, Mapping[str, Any]] = run.export.get("formats") or {}
     return found + [_exported(name, figures, point) for name, figures in formats.items()]
+
+
+def comparable(run: Run, models: Sequence[Contender]) -> list[tuple[Contender, float]]:
+    """Return the models that were timed, with the milliseconds at which they can stand beside one another.
+
+    Exported formats were timed in another sitting, in turns with the student's float32 weights. Where the run timed the
+    student on a processor in float32 too, a format takes the student's time there times the ratio of its own to those
+    weights' in its sitting, and those weights, which are the student, are left out. Else times are as they were taken.
+    """
+    timed = [(model, model.p50_ms) for model in models if model.p50_ms is not None]
+    taken = {model.name: p50_ms for model, p50_ms in timed}
+    point = run.report.get("benchmark") or {}
+    if not {"student", FLOAT32} <= taken.keys() or (point.get("device"), point.get("dtype")) != ("cpu", "float32"):
+        return timed
+    scale = taken["student"] / taken[FLOAT32]
+    return [
+        (model, p50_ms * scale if model.role == "export" else p50_ms)
+        for model, p50_ms in timed
+        if model.name != FLOAT32
+    ]
 
 
 def is_percentage(score: str) -> bool:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from distill.reporting.models import contenders, is_percentage, score_axis
+import pytest
+
+from distill.reporting.models import comparable, contenders, is_percentage, score_axis
 from distill.reporting.run import Run
 
 from .runs import EXPORT, report
@@ -31,3 +33,18 @@ def test_units_are_said():
     assert score_axis("f1", "F1") == "F1, %"
     assert score_axis("perplexity", "perplexity") == "perplexity"
     assert is_percentage("accuracy")
+
+
+def test_formats_stand_beside_the_student_by_their_ratio_to_its_weights():
+    run = Run("x", report=report(), export=EXPORT)
+    placed = {model.name: p50_ms for model, p50_ms in comparable(run, contenders(run))}
+    # The student took 3.0 ms; in the sitting of the export its weights took 3.1 and INT8 3.4.
+    assert placed == {"teacher": 12.1, "student": 3.0, "ONNX INT8": pytest.approx(3.0 * 3.4 / 3.1)}
+
+
+@pytest.mark.parametrize("point", [{"dtype": "bfloat16"}, {"device": "cuda"}])
+def test_formats_keep_their_times_where_the_run_timed_something_else(point):
+    whole = report()
+    whole["benchmark"] |= point
+    run = Run("x", report=whole, export=EXPORT)
+    assert [p50_ms for _, p50_ms in comparable(run, contenders(run))] == [12.1, 3.0, 3.1, 3.4]

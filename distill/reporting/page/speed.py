@@ -8,7 +8,7 @@ from typing import Any
 from distill.reporting.charts.lines import Series, line_chart
 from distill.reporting.charts.markup import Element, element
 from distill.reporting.charts.scatter import Mark, scatter_chart
-from distill.reporting.models import contenders, score_axis
+from distill.reporting.models import FLOAT32, comparable, contenders, score_axis
 from distill.reporting.page.html import captioned, details, figure, table
 from distill.reporting.pareto import pareto_front
 from distill.reporting.run import Run
@@ -21,7 +21,7 @@ def pareto_figure(run: Run) -> Element | None:
     """Return quality against latency of teacher, student and exported formats; nothing without two such points."""
     score = run.main_score
     name, label = score["name"], score["label"]
-    timed = [(model, model.p50_ms) for model in contenders(run) if model.p50_ms is not None and name in model.scores]
+    timed = comparable(run, [model for model in contenders(run) if name in model.scores])
     if len(timed) < 2:
         return None
     marks = [
@@ -42,7 +42,9 @@ def pareto_figure(run: Run) -> Element | None:
     chart = scatter_chart(title, "p50 of a call, ms", score_axis(name, label), marks, places)
     note = f"{_conditions(run)} Better is {'up' if sign > 0 else 'down'} and to the left."
     if any(model.role == "export" for model, _ in timed):
-        note += " Squares: exported formats, timed in a sitting of their own."
+        placed = "placed by their speed in turns with the student's weights"
+        is_placed = all(model.name != FLOAT32 for model, _ in timed)
+        note += f" Squares: exported formats, {placed if is_placed else 'timed in a sitting of their own'}."
     return figure(title, chart, note)
 
 
