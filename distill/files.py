@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import fcntl
+import glob
 import json
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
+
+#: What ``tempfile`` ends the name of a temporary folder in.
+_RANDOM_NAME = "?" * 8
+
+#: A temporary folder that is younger may not be marked as in use yet.
+_YOUNG_SECONDS = 60.0
 
 #: One path, or a list of them; a single one needs no brackets on the command line.
 Paths = list[str] | str
@@ -84,6 +93,8 @@ def _sync_folder(folder: Path) -> None:
 def new_folder(target: Path, replace: bool = False) -> Iterator[Path]:
     """Yield an empty folder beside ``target`` that takes its place when the block ends well, and is removed otherwise.
 
+    What processes that were killed meanwhile have left is removed by the next one that makes the same folder.
+
     Args:
         target: Where the folder belongs.
         replace: Whether an older folder there gives way; until then it stays as it is.
@@ -92,25 +103,56 @@ def new_folder(target: Path, replace: bool = False) -> Iterator[Path]:
         OSError: When the block ends, if ``target`` exists by then, is not an empty folder, and is not to be replaced.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
+    _remove_abandoned(target)
     partial = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}."))
+    with ExitStack() as held:
+        with suppress(OSError):  # a file system without locks
+            held.enter_context(_locked(partial))
+        try:
+            yield partial
+            # Temporary folders, and the files that some libraries write, are closed to everybody else.
+            partial.chmod(0o755)
+            for path in partial.rglob("*"):
+                path.chmod(0o755 if path.is_dir() else 0o644)
+            _take_place(partial, target, replace)
+        except BaseException:
+            shutil.rmtree(partial, ignore_errors=True)
+            raise
+
+
+def _take_place(partial: Path, target: Path, replace: bool) -> None:
+    if not (replace and target.exists()):
+        partial.replace(target)
+        return
+    older = partial.with_name(f"{partial.name}.older")
     try:
-        yield partial
-        # Temporary folders, and the files that some libraries write, are closed to everybody else.
-        partial.chmod(0o755)
-        for path in partial.rglob("*"):
-            path.chmod(0o755 if path.is_dir() else 0o644)
-        if replace and target.exists():
-            older = partial.with_name(f"{partial.name}.older")
-            try:
-                target.replace(older)
-                partial.replace(target)
-            except BaseException:
-                if not target.exists():
-                    older.replace(target)
-                raise
-            shutil.rmtree(older)
-        else:
-            partial.replace(target)
+        target.replace(older)
+        partial.replace(target)
     except BaseException:
-        shutil.rmtree(partial, ignore_errors=True)
+        if not target.exists():
+            older.replace(target)
         raise
+    shutil.rmtree(older)
+
+
+def _remove_abandoned(target: Path) -> None:
+    """Remove the unfinished folders of a target that no process fills any more."""
+    for folder in target.parent.glob(f".{glob.escape(target.name)}.{_RANDOM_NAME}"):
+        with suppress(OSError), _locked(folder):
+            if time.time() - max(path.stat().st_mtime for path in (folder, *folder.iterdir())) > _YOUNG_SECONDS:
+                shutil.rmtree(folder)
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Hold a folder's lock, which marks it as in use.
+
+    Raises:
+        OSError: If another process holds it, or the file system has no locks.
+    """
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(descriptor)

@@ -1,5 +1,6 @@
 import errno
 import os
+import time
 from pathlib import Path
 
 import pytest
@@ -52,6 +53,33 @@ def test_failure_leaves_nothing(tmp_path):
     with pytest.raises(ZeroDivisionError):
         write()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_a_killed_process_left_is_removed_by_the_next(tmp_path):
+    hour_ago = time.time() - 3600
+
+    def left(name: str, file: str = "a.txt", changed: float = hour_ago) -> Path:
+        folder = tmp_path / name
+        folder.mkdir()
+        (folder / file).touch()
+        for path in (folder / file, folder):
+            os.utime(path, (changed, changed))
+        return folder
+
+    killed = left(".result.0123abcd")
+    kept = [
+        left(".result.4567abcd", changed=time.time()),
+        left(".results.0123abcd"),
+        left(".result.0123abcd.older"),
+        left("result.0123abcd"),
+    ]
+    with new_folder(tmp_path / "result", replace=True) as filled:
+        os.utime(filled, (hour_ago, hour_ago))
+        with new_folder(tmp_path / "result"):
+            assert filled.exists()
+    assert not killed.exists()
+    assert all(folder.exists() for folder in kept)
+    assert {path.name for path in tmp_path.iterdir()} == {"result", *(folder.name for folder in kept)}
 
 
 def test_older_folder_gives_way_when_asked(tmp_path):
