@@ -16,7 +16,8 @@ class ResultPage(L.Callback):
     """Writes ``report.html``, one self-contained file with every figure of the run, into the run's folder.
 
     It is drawn when the fit is over from the files that loggers and other callbacks have left there, so list it after
-    them. ``python -m distill.reporting.page RUN_FOLDER`` draws it again, for instance after an export.
+    them. ``export --output RUN/export`` draws it again with the formats of the export, as does
+    ``python -m distill.reporting.page RUN`` with whatever the folder holds.
     """
 
     def on_fit_end(self, trainer: L.Trainer, pl_module: Any) -> None:

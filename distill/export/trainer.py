@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import lightning as L
-from lightning.pytorch.utilities import rank_zero_info
+from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from rich.console import Console
 from transformers import PreTrainedModel
 
@@ -25,6 +25,8 @@ from distill.export.table import export_table
 from distill.files import new_folder, write_json, write_text
 from distill.models.loading import check_length, check_vocabulary, load_model, load_tokenizer, max_positions
 from distill.modules.base import TaskModule
+from distill.reporting.page.document import write_page
+from distill.reporting.run import EXPORT_REPORT
 from distill.tasks.question_answering.task import QuestionAnswering
 from distill.types import UserError
 
@@ -60,7 +62,8 @@ class ExportTrainer(L.Trainer):
         Args:
             model: The module whose student is exported.
             datamodule: Gives the tokenizer and the validation part.
-            output: Folder to write; it appears when everything in it is written and checked.
+            output: Folder to write; it appears when everything in it is written and checked. As ``export`` inside the
+                folder of a run it is shown on the run's page, which is drawn again.
             ckpt_path: Checkpoint of a run to take the student's weights from.
             student: Folder to take the student and its tokenizer from instead, such as ``student/`` of a run.
             formats: What to write beside the float32 weights for transformers: onnx, int8, bf16.
@@ -114,6 +117,7 @@ class ExportTrainer(L.Trainer):
             write_text(unfinished / "README.md", build_card(result, provenance, name, push_to_hub or "."))
         Console().print(export_table(result))
         rank_zero_info("wrote %s", target)
+        _draw_page(target.resolve().parent, target)
         if push_to_hub is not None:
             rank_zero_info("uploaded to %s", push_folder(target, push_to_hub, private))
 
@@ -146,6 +150,16 @@ class ExportTrainer(L.Trainer):
         if limit is not None and max(benchmark.lengths, default=0) > limit:
             raise UserError(f"benchmark.lengths: {max(benchmark.lengths)} is more than the student's {limit} positions")
         return benchmark
+
+
+def _draw_page(run: Path, target: Path) -> None:
+    """Draw the page of a run again if the export is the one that it shows."""
+    if (run / EXPORT_REPORT).parent != target.resolve() or not (run / "report.json").is_file():
+        return
+    try:
+        rank_zero_info("wrote %s", write_page(run))
+    except UserError as error:  # the export is whole
+        rank_zero_warn(f"the page of the run is as it was: {error}")
 
 
 def _check_source(model: TaskModule, ckpt_path: str | None, student: str | None) -> None:

@@ -145,6 +145,18 @@ def test_student_of_one_of_several_tasks_is_exported_with_what_its_run_reports_o
     assert "- Other tasks that trained the same encoder: pairs" in card
 
 
+@pytest.mark.parametrize(
+    ("output", "report", "is_drawn"), [("export", {}, True), ("o", {}, False), ("export", [], False)]
+)
+def test_export_in_a_runs_folder_is_shown_on_its_page(export, output, report, is_drawn):
+    write_json(Path("run") / "report.json", report)
+    main([*export[:-1], f"--output=run/{output}", "--formats=[]"])
+    assert (Path("run") / output / "export.json").is_file()
+    page = Path("run") / "report.html"
+    assert page.is_file() == is_drawn
+    assert not is_drawn or "Exported formats" in page.read_text(encoding="utf-8")
+
+
 def test_fine_tuned_model_is_exported_as_it_lies(teacher_folder, squad_file, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     arguments = tiny(teacher_folder, squad_file, tmp_path, "QuestionAnsweringModule")[2:]
