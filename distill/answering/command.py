@@ -74,6 +74,8 @@ def answer(
     """
     source, target = Path(input), Path(output)
     console = Console(stderr=True, markup=False, highlight=False, soft_wrap=True)
+    if target.exists() and source.exists() and target.samefile(source):
+        raise UserError(f"--output {target}: that is the input: name another file")
     answers = AnswerFile(target, overwrite)
     num_rows, num_wrong = _check_rows(source, console, strict)
     windows: dict[str, Any] = {

@@ -46,7 +46,8 @@ class AnswerFile:
             The identifiers of the questions that are answered already, in order, read as they are needed.
 
         Raises:
-            UserError: If the earlier attempt was made with something else, and is not to be replaced.
+            UserError: If the earlier attempt was made with something else, and is not to be replaced; as they are read,
+                if one of its lines is damaged.
         """
         self.path.parent.mkdir(parents=True, exist_ok=True)
         if self._overwrite:
@@ -77,8 +78,13 @@ class AnswerFile:
     def _done(self) -> Iterator[str]:
         if self.partial.exists():
             with self.partial.open("rb") as file:
-                for line in file:
-                    yield json.loads(line)["id"]
+                for number, line in enumerate(file, 1):
+                    try:
+                        yield json.loads(line)["id"]
+                    except (ValueError, TypeError, KeyError):
+                        raise UserError(
+                            f"{self.partial}: line {number:,} is damaged: begin again with --overwrite true"
+                        ) from None
 
     def _check_same(self, made_with: Mapping[str, Any]) -> None:
         try:

@@ -98,6 +98,16 @@ def test_an_older_output_and_a_missing_input_are_named_before_a_model_is_loaded(
     assert "exists already; name another file or add --overwrite true" in capsys.readouterr().err
 
 
+def test_the_input_is_never_replaced(run, asked, tmp_path, capsys, monkeypatch):
+    no_model(monkeypatch)
+    before = asked.read_bytes()
+    (tmp_path / "answers.jsonl").symlink_to(asked)
+    with pytest.raises(SystemExit):
+        run("--overwrite=true")
+    assert "that is the input: name another file" in capsys.readouterr().err
+    assert asked.read_bytes() == before
+
+
 @pytest.mark.parametrize("option", ["--bogus=1", "--top_k=x", "--backend=rust", "--no_answer_threshold=high"])
 def test_a_wrong_option_ends_with_code_2_and_one_line(run, option, capsys, monkeypatch):
     no_model(monkeypatch)

@@ -67,6 +67,15 @@ def test_a_file_begun_with_something_else_is_not_mixed(half):
         AnswerFile(half).begin(MADE_WITH)
 
 
+@pytest.mark.parametrize("line", [b"\0\0\0", b"[1]", b'{"answer": "x"}', b"\xff"])
+def test_a_damaged_line_is_named(half, line):
+    answers = AnswerFile(half)
+    with answers.partial.open("ab") as file:
+        file.write(line + b"\n")
+    with pytest.raises(UserError, match=r"out\.jsonl\.partial: line 3 is damaged: begin again with --overwrite true"):
+        list(answers.begin(MADE_WITH))
+
+
 def test_overwriting_begins_again(half):
     half.write_text("old", encoding="utf-8")
     with pytest.raises(UserError, match=r"out\.jsonl exists already; name another file or add --overwrite true"):
