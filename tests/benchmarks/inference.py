@@ -42,6 +42,9 @@ CLOCKS = {"wall": time.perf_counter_ns, "processor": time.process_time_ns}
 CPU = torch.device("cpu")
 PAD_TOKEN_ID = 1
 
+#: Milliseconds of the largest points are long, and a narrow table would cut them short.
+_TABLE_WIDTH = 112
+
 
 @dataclass
 class Sizes:
@@ -190,6 +193,7 @@ def main(
     if clock == "processor" and threads > 1:
         raise SystemExit("--clock processor adds up the time of all threads: use it with --threads 1")
     console = Console()
+    console.width = max(console.width, _TABLE_WIDTH)
     with tempfile.TemporaryDirectory() as folder, num_threads(threads):
         models: dict[str, nn.Module] = {}
         parameters = {}
