@@ -157,7 +157,9 @@ class Doctor(L.Callback):
                 f"your teacher scores {value} on validation data: is it a {module.task.name} model for this language?"
             )
         data = _data(trainer, module)
-        if data is not None and (advice := module.task.advise(data.val_dataloader().dataset.examples)):
+        # Plain text has blocks, and no examples.
+        examples = getattr(data.val_dataloader().dataset, "examples", None) if data is not None else None
+        if examples is not None and (advice := module.task.advise(examples)):
             warnings.append(advice)
         for warning in warnings:
             rank_zero_warn(warning)

@@ -8,9 +8,10 @@ from lightning.pytorch import Trainer
 from distill.callbacks import doctor as doctor_module
 from distill.callbacks.doctor import Doctor
 from distill.callbacks.stages import StageSchedule
+from distill.data.text import TextDataModule
 from distill.models.student import Student
 from distill.modules.distillation import DistillationModule
-from distill.modules.single import QuestionAnsweringModule
+from distill.modules.single import MaskedLanguageModule, QuestionAnsweringModule
 from distill.stages import Stage
 from distill.tasks.question_answering.task import QuestionAnswering
 from distill.types import UserError
@@ -90,6 +91,20 @@ def test_setting_that_the_data_contradicts_is_shown(data, teacher_folder, tmp_pa
     with pytest.warns(UserWarning, match="validation questions have no answer"):
         fit(distillation(teacher_folder, task=task), data, tmp_path, doctor)
     assert "set task.null_threshold to 0" in doctor.diagnosis.warnings[0]
+
+
+def test_plain_text_has_no_examples_to_advise_on(backbone_folder, text_file, tmp_path):
+    files = {"train_files": str(text_file), "validation_files": str(text_file), "cache_dir": str(tmp_path / "cache")}
+    text = TextDataModule(str(backbone_folder), block_length=32, batch_size=2, **files)
+    doctor = Doctor()
+    fit(
+        MaskedLanguageModule(model=str(backbone_folder)),
+        text,
+        tmp_path,
+        doctor,
+        {"masking": Stage({"labels": 1.0}, steps=1)},
+    )
+    assert not doctor.diagnosis.warnings
 
 
 def test_no_questions_leave_the_teacher_alone(data, teacher_folder, tmp_path, monkeypatch):
