@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import glob
 import json
@@ -66,9 +67,10 @@ def new_file(target: Path) -> Iterator[IO[bytes]]:
             yield file
             sync_file(file)
         partial.replace(target)
-    except BaseException:
+    except BaseException as error:
         with suppress(OSError):
             partial.unlink()
+        _name_full_disk(error, target)
         raise
     _sync_folder(target.parent)
 
@@ -115,8 +117,9 @@ def new_folder(target: Path, replace: bool = False) -> Iterator[Path]:
             for path in partial.rglob("*"):
                 path.chmod(0o755 if path.is_dir() else 0o644)
             _take_place(partial, target, replace)
-        except BaseException:
+        except BaseException as error:
             shutil.rmtree(partial, ignore_errors=True)
+            _name_full_disk(error, target)
             raise
 
 
@@ -133,6 +136,12 @@ def _take_place(partial: Path, target: Path, replace: bool) -> None:
             older.replace(target)
         raise
     shutil.rmtree(older)
+
+
+def _name_full_disk(error: BaseException, target: Path) -> None:
+    """Say of an error what could not be written: a full disk is met in open files, where the system names none."""
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT) and error.filename is None:
+        error.filename = str(target)
 
 
 def _remove_abandoned(target: Path) -> None:

@@ -30,7 +30,7 @@ def test_full_disk_leaves_the_older_file_and_nothing_else(tmp_path, monkeypatch,
     target = tmp_path / "status.json"
     write_text(target, "old")
     monkeypatch.setattr(*(("os.fsync",) if where == "fsync" else (Path, "replace")), fail)
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(OSError, match=f"No space left on device: '{target}'"):
         write_text(target, "new")
     assert target.read_text() == "old"
     assert [path.name for path in tmp_path.iterdir()] == ["status.json"]
@@ -53,6 +53,17 @@ def test_failure_leaves_nothing(tmp_path):
     with pytest.raises(ZeroDivisionError):
         write()
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("number", "name"), [(errno.ENOSPC, "result"), (errno.ECONNRESET, None)])
+def test_full_disk_is_named_by_what_was_to_be_written(tmp_path, number, name):
+    def write():
+        with new_folder(tmp_path / "result"):
+            raise OSError(number, "what happened")  # as the system does where a file is open already
+
+    with pytest.raises(OSError, match="what happened") as caught:
+        write()
+    assert caught.value.filename == (name and str(tmp_path / name))
 
 
 def test_what_a_killed_process_left_is_removed_by_the_next(tmp_path):
