@@ -163,7 +163,10 @@ def check_length(length: int, config: PreTrainedConfig, role: str) -> None:
     """
     limit = max_positions(config)
     if limit is not None and length > limit:
-        raise UserError(f"data.max_length {length} is more than the {role}'s {limit} positions")
+        raise UserError(
+            f"{length} tokens are more than the {role}'s {limit} positions: lower data.max_length, "
+            "or data.block_length of plain text"
+        )
 
 
 def check_vocabulary(tokenizer: PreTrainedTokenizerBase, config: PreTrainedConfig, role: str) -> None:
