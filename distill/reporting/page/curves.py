@@ -56,11 +56,14 @@ def loss_figures(run: Run) -> list[Element]:
     """Return each loss term over steps, raw; then the weighted sum, the learning rate and all else that is logged."""
     terms: dict[str, list[Point]] = {}
     other: list[str] = []
+    stages = {stage.label: stage for stage in run.stages}
     for name in run.curves:
         prefix, _, rest = name.partition("/")
-        _, _, term = rest.partition("/")
+        stage, _, term = rest.partition("/")
         if prefix == "train" and term:
-            terms.setdefault(term, []).extend(run.curves[name])
+            # Until its epoch is over Lightning goes on logging the last value of a term that is no longer computed.
+            points = [point for point in run.curves[name] if stage not in stages or point[0] <= stages[stage].end]
+            terms.setdefault(term, []).extend(points)
         elif (prefix == "train" and rest != "stage") or (prefix not in _KNOWN_PREFIXES and _is_curve(run, name)):
             other.append(name)
     made = [_curve_figure(run, f"Loss term: {term}", sorted(points), "raw mean") for term, points in terms.items()]

@@ -64,8 +64,8 @@ def _tasks_page(run: Run) -> Element:
     whole = run.whole
     tasks = [
         element(
-            "article",
-            element("h2", f"Task: {name}"),
+            "section",
+            element("h2", f"Task: {name}", class_="task"),
             section("Result", tiles(part), grid([comparison(part), pareto_figure(part)], "figures")),
             section("Latency", grid(latency_figures(part), "figures")),
             section("Scores over time", grid(score_figures(part), "figures")),

@@ -148,6 +148,16 @@ def test_page_of_a_run_that_was_stopped_says_so(tmp_path):
     assert "Not in this run: figures of the models" in words(page)
 
 
+def test_a_term_ends_with_its_stage(tmp_path):
+    stale = [{**row, **({"train/intermediate/attention": 45} if row["step"] > 40 else {})} for row in metrics()]
+    drawn = []
+    for name, rows in (("a", metrics()), ("b", stale)):
+        _, page = parse(write_run(tmp_path / name, metrics=rows))
+        figures = {"".join(node.find("figcaption").itertext()): node for node in page.iter("figure")}
+        drawn.append(ET.tostring(figures["Loss term: attention"]))
+    assert drawn[0] == drawn[1]
+
+
 def test_many_logged_values_stay_a_small_file(tmp_path):
     rows = [{"step": step, "train/logits/logits": 1.0 + step % 7, "train/loss": 1.0} for step in range(20_000)]
     text, _ = parse(write_run(tmp_path, metrics=[*metrics(), *rows]))
