@@ -1,4 +1,4 @@
-"""What a run owes to the processor it is on: the precision that is fast there, and settings that waste no time."""
+"""What a run owes to the processor it is on: the precision and padding that are fast there, and what wastes no time."""
 
 from __future__ import annotations
 
@@ -6,6 +6,11 @@ import ctypes
 import platform
 
 import torch
+
+#: What the lengths of batches are rounded up to a multiple of, wherever nothing finer is known to be as good.
+LENGTH_MULTIPLE = 32
+#: The same where a new shape costs nothing: as much as vector units like.
+FREE_LENGTH_MULTIPLE = 8
 
 #: Numbers of glibc's malloc.h.
 _M_TRIM_THRESHOLD = -1
@@ -47,3 +52,16 @@ def fast_precision(device_type: str) -> str:
         units = [available for name, available in torch.cpu.get_capabilities().items() if "bf16" in name]
         return "bf16-mixed" if any(units) else "32-true"
     return "32-true"
+
+
+def length_multiple(device_type: str, is_float32: bool) -> int:
+    """Return what the lengths of batches are best rounded up to a multiple of: 8 in float32 on a CPU, elsewhere 32.
+
+    In low precision every new shape makes a CPU keep kernels of its own (8.7 GB with free lengths against 3.6 GB with
+    rounded ones at the same step), in float32 nothing.
+
+    Args:
+        device_type: As torch names it.
+        is_float32: Whether models compute in float32 throughout.
+    """
+    return FREE_LENGTH_MULTIPLE if device_type == "cpu" and is_float32 else LENGTH_MULTIPLE

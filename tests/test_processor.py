@@ -7,7 +7,7 @@ import sys
 import pytest
 import torch
 
-from distill.processor import fast_precision
+from distill.processor import fast_precision, length_multiple
 
 PAGE_FAULTS = """
 import resource
@@ -75,3 +75,10 @@ def test_a_gpu_that_emulates_bfloat16_trains_in_float32(units, precision, monkey
 
 def test_other_devices_train_in_float32():
     assert fast_precision("mps") == "32-true"
+
+
+@pytest.mark.parametrize(
+    ("device_type", "is_float32", "multiple"), [("cpu", True, 8), ("cpu", False, 32), ("cuda", True, 32)]
+)
+def test_windows_are_padded_finely_where_a_new_length_costs_nothing(device_type, is_float32, multiple):
+    assert length_multiple(device_type, is_float32) == multiple

@@ -40,12 +40,14 @@ class KillAt(L.Callback):
 
 @pytest.fixture
 def fit(squad_file, teacher_folder, tmp_path):
-    def run(name: str, *callbacks, ckpt_path=None, every_n_steps=1, workers=0, **settings) -> DistillationModule:
+    def run(
+        name: str, *callbacks, ckpt_path=None, every_n_steps=1, workers=0, max_tokens=None, **settings
+    ) -> DistillationModule:
         torch.manual_seed(5)
         data = SquadDataModule(
             tokenizer=str(teacher_folder), train_files=[str(squad_file)], validation_files=[str(squad_file)],
             max_length=64, doc_stride=8, max_question_length=24, batch_size=2, cache_dir=str(tmp_path / "cache"),
-            num_workers=workers,
+            num_workers=workers, max_tokens=max_tokens,
         )  # fmt: skip
         sizes = {"num_layers": 2, "hidden_size": 8, "num_heads": 2, "intermediate_size": 16}
         module = DistillationModule(str(teacher_folder), Student(**sizes, dropout=0.2))
@@ -84,6 +86,7 @@ def killed_and_resumed(fit, tmp_path, step, **settings) -> DistillationModule:
 def test_the_runs_here_draw_random_numbers(fit):
     whole = fit("whole")
     assert whole.student.config.hidden_dropout_prob == 0.2
+    assert whole.trainer.datamodule.length_multiple == 8
     assert not equal(whole, fit("other", Draw()))
 
 
@@ -105,6 +108,7 @@ class Draw(L.Callback):
         ({"check_val_every_n_epoch": 2}, (11, 15, 16)),
         ({"limit_val_batches": 0}, (11, 12)),
         ({"workers": 2}, (4, 11)),
+        ({"max_tokens": 128, "every_n_steps": 4}, (7,)),
     ],
     ids=str,
 )

@@ -12,8 +12,8 @@ from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntry
 from torch import Tensor
 from transformers import PreTrainedConfig, PreTrainedModel
 
-from distill.data.windows import LENGTH_MULTIPLE
 from distill.models.loading import first_line, load_config, load_model, resolve_source
+from distill.processor import length_multiple
 from distill.reporting.size import num_parameters
 from distill.tasks.question_answering.task import QuestionAnswering
 from distill.types import UserError
@@ -31,9 +31,6 @@ DTYPES: dict[BackendName, tuple[str, ...]] = {
 CPU_ACTIVATIONS = 8 * 2**20
 #: Tokens of a batch on an accelerator, which needs many to be busy.
 ACCELERATOR_TOKENS = 32768
-
-#: Float32 on a CPU pays nothing for a new shape, so that windows need no more padding than vector units like.
-CPU_LENGTH_MULTIPLE = 8
 
 
 class Backend(Protocol):
@@ -69,8 +66,7 @@ class TorchBackend:
         self.num_parameters: int | None = num_parameters(model)
         is_cpu = self.device.type == "cpu"
         self.tokens_per_batch = cpu_tokens(model.config) if is_cpu else ACCELERATOR_TOKENS
-        is_free = is_cpu and self.model.dtype == torch.float32
-        self.length_multiple = CPU_LENGTH_MULTIPLE if is_free else LENGTH_MULTIPLE
+        self.length_multiple = length_multiple(self.device.type, is_float32=model.dtype == torch.float32)
 
     def __call__(self, inputs: Mapping[str, Tensor]) -> Tensor:
         """Return the model's logits, on its device."""
@@ -88,7 +84,8 @@ class OnnxBackend:
         self.model = OnnxModel.load(folder, dtype)
         self.num_parameters: int | None = None
         self.tokens_per_batch = cpu_tokens(load_config(str(folder)))
-        self.length_multiple = CPU_LENGTH_MULTIPLE
+        # Files of INT8 have float32 where the length counts.
+        self.length_multiple = length_multiple("cpu", is_float32=True)
 
     def __call__(self, inputs: Mapping[str, Tensor]) -> Tensor:
         """Return the file's logits, on the CPU."""

@@ -158,13 +158,10 @@ class SquadDataModule(WindowedDataModule):
         build = partial(_window_columns, tokenizer=tokenizer, settings=settings)
         key = fingerprint(examples, tokenizer, settings)
         table = cached_windows(build, examples, self.cache_dir / f"windows-{key}", self.num_workers)
+        pads_fully = self.pad_to_max_length and split == "train"
+        collate = WindowPadder(tokenizer, self.max_length, pads_fully, self.length_multiple)
         self._windows[split] = WindowDataset(
-            table,
-            examples,
-            WindowPadder(tokenizer, self.max_length, self.pad_to_max_length and split == "train"),
-            self.max_length,
-            with_windows=split != "train",
-            fingerprint=key,
+            table, examples, collate, self.max_length, with_windows=split != "train", fingerprint=key
         )
         cut, unreachable = (count_flagged(table, flag) for flag in ("question_truncated", "answer_unreachable"))
         self._counts[split] = {**report.as_dict(), "questions_truncated": cut, "answers_unreachable": unreachable}

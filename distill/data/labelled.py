@@ -134,7 +134,9 @@ class LabelledDataModule(WindowedDataModule):
         key = fingerprint(examples, self.tokenizer, settings, key=repr)
         build = partial(_columns, task=self.task, tokenizer=self.tokenizer, max_length=self.max_length)
         table = cached_windows(build, examples, self.cache_dir / f"windows-{key}", self.num_workers)
-        collate = LabelledCollate(self.task, RowPadder(self.tokenizer, self.max_length))
+        collate = LabelledCollate(
+            self.task, RowPadder(self.tokenizer, self.max_length, length_multiple=self.length_multiple)
+        )
         self._windows[split] = WindowDataset(
             table, examples, collate, self.max_length, with_windows=split != "train", fingerprint=key
         )

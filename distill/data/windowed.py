@@ -14,6 +14,7 @@ from distill.data.sampling import EvaluationSampler, TokenBudgetSampler, Trainin
 from distill.data.windows import WindowDataset
 from distill.files import Paths, listed_paths
 from distill.models.loading import EMBEDDED
+from distill.processor import LENGTH_MULTIPLE, length_multiple
 from distill.types import Batch, UserError
 
 
@@ -136,6 +137,13 @@ class WindowedDataModule(TaskDataModule):
     def _source(self, split: str) -> str:
         files = self.files[split] or (self.files["validation"] if split == "test" else None)
         return ", ".join(Path(file).name for file in files) if files else str(self.dataset)
+
+    @property
+    def length_multiple(self) -> int:
+        """What the lengths of batches are rounded up to a multiple of: what suits the run's device and precision."""
+        if self.trainer is None:
+            return LENGTH_MULTIPLE
+        return length_multiple(self.trainer.strategy.root_device.type, is_float32=self.trainer.precision == "32-true")
 
     def _passes(self) -> DataLoader[Batch]:
         windows = self._windows["train"]

@@ -18,14 +18,12 @@ from transformers import PreTrainedTokenizerBase
 
 from distill.data.columns import Columns
 from distill.files import new_folder
+from distill.processor import LENGTH_MULTIPLE
 from distill.text.packing import backend_state
 from distill.types import Batch, Example, Window
 
 #: Raised whenever the columns of a cached table change their meaning, so that older caches are not read.
 CACHE_VERSION = 1
-
-#: Lengths are rounded up to a multiple of this in a batch: every new shape costs memory in low-precision CPU kernels.
-LENGTH_MULTIPLE = 32
 
 
 def question_key(example: Example) -> object:

@@ -94,6 +94,7 @@ class Built(DistillCLI):
 def bare_loop(command: DistillCLI) -> Iterator[None]:
     """Train the module of a command of one stage by hand, a step an item; the first item is the end of preparations."""
     module, data = command.model, command.datamodule
+    data.trainer = command.trainer  # which decides how far windows are padded
     data.setup("fit")
     module.configure_model()
     loader: TrainingLoader = data.train_dataloader()

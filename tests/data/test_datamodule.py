@@ -1,11 +1,13 @@
 import json
 
+import lightning as L
 import pytest
 import torch
 from lightning.pytorch.trainer.states import TrainerFn
 
 from distill.data.datamodule import SquadDataModule
-from distill.data.windows import LENGTH_MULTIPLE, fingerprint
+from distill.data.windows import fingerprint
+from distill.processor import LENGTH_MULTIPLE
 from distill.types import Answer, Example, UserError
 from tests.conftest import squad_document
 
@@ -140,12 +142,9 @@ def test_summary_is_plain_numbers(settings):
 
 
 def test_prepare_data_loads_what_the_running_command_needs(settings):
-    class FakeTrainer:
-        class state:  # noqa: N801
-            fn = TrainerFn.VALIDATING
-
     data = SquadDataModule(**settings)
-    data.trainer = FakeTrainer()
+    data.trainer = L.Trainer(accelerator="cpu", logger=False)
+    data.trainer.state.fn = TrainerFn.VALIDATING
     data.prepare_data()
     assert set(data.summary()) == {"max_length", "doc_stride", "validation"}
 

@@ -17,6 +17,7 @@ from distill.callbacks.checkpoints import LastCheckpoint
 from distill.callbacks.signals import RunStopped, SignalStop
 from distill.callbacks.stages import StageSchedule
 from distill.checkpoints import load_checkpoint
+from distill.data.datamodule import SquadDataModule
 from distill.distributed.strategy import StagedDDP
 from distill.files import write_json
 from distill.losses.logits import LogitLoss
@@ -127,6 +128,18 @@ def test_stage_after_another_one_reads_what_an_earlier_run_stored(teacher_folder
     module = make_module(teacher_folder, TeacherCache())
     forbid(module, monkeypatch)
     assert losses_of(module, data, tmp_path)
+
+
+def test_logits_stored_at_one_padding_teach_at_another(teacher_folder, data, tmp_path, monkeypatch):
+    expected = losses_of(make_module(teacher_folder, None), data, tmp_path / "run")
+    with monkeypatch.context() as coarse:
+        coarse.setattr(SquadDataModule, "length_multiple", 48)
+        losses_of(make_module(teacher_folder, TeacherCache(dtype="float32")), data, tmp_path / "coarse")
+    module = make_module(teacher_folder, TeacherCache(dtype="float32"))
+    forbid(module, monkeypatch)
+    for (ids, loss), (other_ids, other) in zip(losses_of(module, data, tmp_path / "fine"), expected, strict=True):
+        assert ids == other_ids
+        assert loss == pytest.approx(other, abs=1e-6, rel=0)
 
 
 def test_padding_that_counts_is_the_models_own(teacher_folder, data, tmp_path):
