@@ -144,6 +144,12 @@ class RecordingPlan:
     logits: bool = True
     padding: bool = False
 
+    def depth(self, num_layers: int) -> int:
+        """Return how many of a model's layers are needed, from the first one on: all of them for logits."""
+        if self.logits:
+            return num_layers
+        return max((*self.hidden_states, *(layer + 1 for layer in self.attentions)), default=0)
+
     def __or__(self, other: RecordingPlan) -> RecordingPlan:
         """Return the plan that keeps what either plan keeps."""
         return RecordingPlan(

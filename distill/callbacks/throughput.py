@@ -8,10 +8,11 @@ from typing import Any
 import lightning as L
 import torch
 from lightning.pytorch.utilities import rank_zero_info
+from torch import Tensor
 from torch.utils.hooks import RemovableHandle
 
 from distill.reporting.throughput import ModelSize, StepClock, StepTotals, matrix_dtype, matrix_peak, peak_size
-from distill.types import Batch, UserError
+from distill.types import Batch, RecordingPlan, UserError
 
 
 class Throughput(L.Callback):
@@ -24,7 +25,8 @@ class Throughput(L.Callback):
     - ``throughput/tokens_per_second``: real tokens, of all processes together.
     - ``throughput/model_flops_per_second``: what the models need, not what kernels do: for the student's forward and
       backward passes ``6 P tokens + 6 P_head head_tokens + 12 L D n^2``, and a third of that for the first teacher
-      where it ran; see :meth:`~distill.reporting.throughput.ModelSize.forward_flops`. What losses compute is left out.
+      where it ran, each up to the last layer that the stage needs; see
+      :meth:`~distill.reporting.throughput.ModelSize.forward_flops`. What losses compute is left out.
     - ``throughput/peak_share``: that over the measured peak of all devices.
 
     The peak is the fastest product of two square matrices on the run's device, in the run's precision, measured for a
@@ -79,7 +81,8 @@ class Throughput(L.Callback):
             self._sizes[task] = {name: ModelSize.of(model) for name, model in _models(member).items()}
             self._hooks.append(member.student.register_forward_pre_hook(self._begin_step))
             if member.teacher is not None:
-                self._hooks.append(member.teacher.register_forward_hook(self._note_teacher))
+                # Where it begins: a teacher may be left where no loss needs its further layers.
+                self._hooks.append(member.teacher.register_forward_pre_hook(self._note_teacher))
 
     def on_train_batch_start(self, trainer: L.Trainer, pl_module: Any, batch: Batch, batch_idx: int) -> None:
         """Settle an earlier stage."""
@@ -97,10 +100,9 @@ class Throughput(L.Callback):
         member, sizes = pl_module.members[batch.task], self._sizes[batch.task]
         head_tokens = member.task.num_head_tokens(batch)
         student_plan, teacher_plan = member.objective.plans(member.active_stage.stage.weights)
-        flops = 3 * sizes["student"].forward_flops(lengths, head_tokens if student_plan.logits else 0)
+        flops = 3 * _forward_flops(sizes["student"], student_plan, lengths, head_tokens)
         if self._teacher_ran:
-            with_head = teacher_plan is not None and teacher_plan.logits
-            flops = flops + sizes["teacher"].forward_flops(lengths, head_tokens if with_head else 0)
+            flops = flops + _forward_flops(sizes["teacher"], teacher_plan, lengths, head_tokens)
         self._counts += torch.stack((torch.ones_like(flops), lengths.sum(), flops))
         if (trainer.fit_loop.epoch_loop.total_batch_idx + 1) % trainer.log_every_n_steps == 0:
             done = self._over_processes(trainer, self._settle())
@@ -169,6 +171,11 @@ class Throughput(L.Callback):
 
     def _note_teacher(self, *_: Any) -> None:
         self._teacher_ran = True
+
+
+def _forward_flops(size: ModelSize, plan: RecordingPlan, lengths: Tensor, head_tokens: Tensor) -> Tensor:
+    needed = size.cut(plan.depth(size.num_layers))
+    return needed.forward_flops(lengths, head_tokens if plan.logits else 0)
 
 
 def _models(module: Any) -> dict[str, Any]:

@@ -2,14 +2,15 @@
 
 Attention is recorded where it is computed: a function registered with transformers' attention interface calls the
 ordinary SDPA kernel and, for the layers of an active recording, keeps its queries, keys and values. No S x S map is
-made and the model computes exactly what it computes without recording. Which precision the kernel runs in is decided
+made and the model computes exactly what it computes without recording, up to the last layer that is asked for. Which
+precision the kernel runs in is decided
 there too, since the backward pass of the CPU's bfloat16 kernel costs more than the whole layer around it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import partial
@@ -79,6 +80,10 @@ AttentionInterface.register(ATTENTION_IMPLEMENTATION, _recorded_sdpa)
 AttentionMaskInterface.register(ATTENTION_IMPLEMENTATION, sdpa_mask)
 
 
+class _Recorded(Exception):  # noqa: N818 - no error
+    """Leaves a model whose further layers nobody needs."""
+
+
 class Recorder:
     """Runs a model and keeps what a plan names.
 
@@ -124,7 +129,7 @@ class Recorder:
     def record(
         self, inputs: Mapping[str, Tensor], plan: RecordingPlan, read_logits: Callable[[Any], Tensor]
     ) -> Recording:
-        """Run the model once and return what the plan names.
+        """Run the model once, no further than needed, and return what the plan names.
 
         Gradients follow the caller's mode: nothing is detached. Hidden state l is what enters layer l, and the last
         one is what leaves the last layer; so state 0 is the embedding output after any projection to the hidden width.
@@ -142,10 +147,10 @@ class Recorder:
         """
         self.check(plan)
         recording = Recording()
-        with self._keep_hidden_states(plan, recording), self._keep_attentions(plan, recording):
+        with self._keep_hidden_states(plan, recording), self._keep_attentions(plan, recording), self._stop_behind(plan):
             output = self.model(**inputs)
-        if plan.logits:
-            recording.logits = read_logits(output)
+            if plan.logits:
+                recording.logits = read_logits(output)
         return recording
 
     @contextmanager
@@ -179,6 +184,21 @@ class Recorder:
             yield
         finally:
             _ACTIVE.reset(token)
+
+    @contextmanager
+    def _stop_behind(self, plan: RecordingPlan) -> Iterator[None]:
+        def stop(_: nn.Module, __: tuple[Any, ...]) -> None:
+            raise _Recorded
+
+        # Behind the hook that keeps what enters this layer, which is the last thing needed.
+        unneeded = self._layers[plan.depth(len(self._layers)) :]
+        handles = [layer.register_forward_pre_hook(stop) for layer in unneeded[:1]]
+        try:
+            with suppress(_Recorded):
+                yield
+        finally:
+            for handle in handles:
+                handle.remove()
 
 
 def record(

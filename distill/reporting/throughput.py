@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -37,6 +37,10 @@ class ModelSize:
         encoder_weights = _matrix_entries(model.base_model)
         head_weights = _matrix_entries(model) - encoder_weights
         return cls(encoder_weights, head_weights, model.config.num_hidden_layers, model.config.hidden_size)
+
+    def cut(self, depth: int) -> ModelSize:
+        """Return the sizes of the first ``depth`` layers, all layers being alike, with the head."""
+        return replace(self, encoder_weights=self.encoder_weights * depth // self.num_layers, num_layers=depth)
 
     def forward_flops(self, lengths: Tensor, head_tokens: Tensor | int) -> Tensor:
         """Return the multiplications and additions that a forward pass needs, () float64.

@@ -98,6 +98,13 @@ def test_tokens_and_arithmetic_of_each_stage(fit):
     }
 
 
+def test_layers_that_no_loss_needs_count_for_nothing(fit):
+    throughput = CountingThroughput(peak_size=16)
+    fit(throughput, stages={"embeddings": Stage({"embeddings": 1.0}, steps=2)})
+    line = throughput.result["stages"]["embeddings"]
+    assert (line["num_tokens"] > 0, line["model_flops_per_second"]) == (True, 0)
+
+
 def test_rates_are_logged_as_often_as_the_trainer_logs_and_reported(fit, tmp_path):
     logger = CSVLogger(tmp_path, name="", version="run")
     fit(Throughput(peak_size=16), Report(), logger=logger, log_every_n_steps=2)

@@ -121,6 +121,39 @@ def test_keeps_only_what_is_named(bert: PreTrainedModel, inputs: dict[str, Tenso
     assert recording.logits is None
 
 
+@pytest.mark.parametrize(
+    ("plan", "depth"),
+    [
+        (RecordingPlan(), 3),
+        (RecordingPlan(frozenset({0}), frozenset({0})), 3),
+        (RecordingPlan(frozenset({0, 3}), logits=False), 3),
+        (RecordingPlan(frozenset({1}), frozenset({1}), logits=False), 2),
+        (RecordingPlan(frozenset({1}), logits=False), 1),
+        (RecordingPlan(frozenset({0}), logits=False), 0),
+        (RecordingPlan(logits=False), 0),
+    ],
+)
+def test_layers_behind_the_last_one_needed_do_not_run(
+    config: PreTrainedConfig, inputs: dict[str, Tensor], plan: RecordingPlan, depth: int
+) -> None:
+    model = build(config)
+    whole = Recorder(model).record(inputs, FULL_PLAN, read_logits)
+    ran: list[Tensor] = []
+    layers = next(m for m in model.modules() if isinstance(m, torch.nn.ModuleList) and len(m) == 3)
+    for layer in layers:
+        layer.register_forward_hook(lambda _, __, output: ran.append(output))
+    recording = Recorder(model).record(inputs, plan, read_logits)
+    assert (len(ran), plan.depth(3)) == (depth, depth)
+    assert recording.hidden_states.keys() == plan.hidden_states
+    assert recording.attentions.keys() == plan.attentions
+    assert all(torch.equal(value, whole.hidden_states[state]) for state, value in recording.hidden_states.items())
+    for layer, kept in recording.attentions.items():
+        assert all(
+            torch.equal(value, other) for value, other in zip(kept[:3], whole.attentions[layer][:3], strict=True)
+        )
+    assert torch.equal(Recorder(model).record(inputs, FULL_PLAN, read_logits).logits, whole.logits)
+
+
 def test_model_shape(config: PreTrainedConfig) -> None:
     assert model_shape(config) == model_shape(build(config)) == ModelShape(3, 16, 4)
 

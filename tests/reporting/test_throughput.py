@@ -36,6 +36,8 @@ def test_forward_flops_by_hand():
     lengths = torch.tensor([5, 3])
     assert size.forward_flops(lengths, 4).item() == 2 * (1000 * 8 + 100 * 4) + 4 * 2 * 8 * (25 + 9)
     assert size.forward_flops(lengths[:0], 0).item() == 0
+    assert size.cut(1).forward_flops(lengths, 4).item() == 2 * (500 * 8 + 100 * 4) + 4 * 1 * 8 * (25 + 9)
+    assert size.cut(0).forward_flops(lengths, 0).item() == 0
 
 
 @pytest.mark.parametrize("length", [8, 32])
