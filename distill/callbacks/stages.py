@@ -78,7 +78,10 @@ class StageSchedule(L.Callback):
         if epoch_loop.max_steps == -1 or epoch_loop.max_steps > self.plan.total_steps:
             epoch_loop.max_steps = self.plan.total_steps
         if fit_loop.max_epochs in (-1, None):
-            fit_loop.max_epochs = math.ceil(self.plan.total_steps / steps_per_epoch)
+            # A finished run that goes on, since its stages have become longer, counts the epoch it ended in as done.
+            done, left = fit_loop.epoch_progress.current.processed, self.plan.total_steps - trainer.global_step
+            epochs = self.plan.total_steps / steps_per_epoch, done + left / steps_per_epoch
+            fit_loop.max_epochs = math.ceil(max(epochs))
         for line in self.plan.describe():
             rank_zero_info(
                 "stage %s: steps %d to %d", line["name"], line["start_step"], line["start_step"] + line["num_steps"]

@@ -146,6 +146,14 @@ def test_resumed_run_that_was_finished_trains_no_more(tmp_path):
     assert module.trainer.global_step == 7
 
 
+@pytest.mark.parametrize("num_steps", [2, 5, 7])
+def test_finished_run_goes_on_where_its_stages_have_become_longer(tmp_path, num_steps):
+    first = fit(tmp_path, {"a": stage(steps=num_steps)})
+    first.trainer.save_checkpoint(tmp_path / "end.ckpt")
+    module = fit(tmp_path, {"a": stage(steps=num_steps + 6)}, ckpt_path=tmp_path / "end.ckpt")
+    assert module.seen == [("a", step) for step in range(num_steps, num_steps + 6)]
+
+
 def test_none_leaves_a_stage_out(tmp_path):
     schedule = StageSchedule({"a": None, "b": stage(steps=2)})
     assert list(schedule.stages) == ["b"]
