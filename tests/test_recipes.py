@@ -225,6 +225,14 @@ def test_recipe_is_what_was_published(name, capsys, monkeypatch):
     assert found == PUBLISHED[name]
 
 
+@pytest.mark.parametrize("file", sorted(RECIPES.glob("*.yaml")), ids=lambda file: file.stem)
+def test_no_answer_is_an_answer_where_the_set_has_impossible_questions_alone(file):
+    config = yaml.safe_load(file.read_text(encoding="utf-8"))
+    if config["data"]["init_args"].get("dataset_config") != "v1.1.0":
+        pytest.skip("not of a set in which every question has an answer")
+    assert config["model"]["init_args"]["task"]["init_args"]["null_threshold"] is None
+
+
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_recipe_opens_with_source_and_expected_result(name):
     opening = (RECIPES / f"{name}.yaml").read_text(encoding="utf-8").split("\n\n")[0]

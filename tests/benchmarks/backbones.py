@@ -18,8 +18,8 @@ from typing import Any
 
 from distill.entry import run_function
 from distill.files import write_json
-from distill.tasks.question_answering.reading import read_examples
 
+from .answerable import task_for
 from .campaign import Arm, Campaign, write_results
 
 PRETRAINED, RANDOM = ARMS = ("pretrained", "random")
@@ -45,13 +45,6 @@ def hold_back(questions: Path, folder: Path) -> dict[str, str]:
     for name, part in parts.items():
         write_json(files[name], {**document, "data": part})
     return {name: str(file) for name, file in files.items()}
-
-
-def task_for(test: Path) -> dict[str, Any]:
-    """Return settings of a task that leaves no question open where every test question has an answer."""
-    examples, _ = read_examples([test])
-    threshold = 0.0 if any(example.is_impossible for example in examples) else None
-    return {"class_path": "distill.QuestionAnswering", "init_args": {"null_threshold": threshold}}
 
 
 def build_arms(
@@ -121,7 +114,7 @@ def main(
     """
     place = Path(folder).resolve()
     files = hold_back(Path(questions).resolve(), place)
-    task = task_for(Path(test).resolve())
+    task = task_for([test])
     arms = build_arms(Path(backbone).resolve(), files, task, steps, learning_rate, batch_size, repetition)
     campaign = Campaign(place, arms, seeds, [str(Path(test).resolve())])
     if not scores_only:

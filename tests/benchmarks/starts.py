@@ -21,7 +21,8 @@ from distill.entry import run_function
 from distill.files import Paths, listed_paths
 from distill.models.student import MIMETIC, Student
 
-from .backbones import hold_back, task_for
+from .answerable import task_for
+from .backbones import hold_back
 from .campaign import Arm, Campaign, RunCommand, merged, run_command, write_results
 
 PLAIN, GENERAL, AUGMENTED = ARMS = ("plain", "general", "augmented")
@@ -156,7 +157,7 @@ def main(
         augment(masked_language, files["train"], copies, num_copies)
     started = (once.trained(GENERAL, seeds[0]) or place) / "student"
     test_file = Path(test).resolve()
-    task = task_for(test_file)
+    task = task_for([str(test_file)])
     arms = build_arms(Path(teacher).resolve(), student, started, windows, copies, task, steps, learning_rate)
     campaign = Campaign(place, arms, seeds, [str(test_file)])
     if not scores_only:

@@ -10,7 +10,8 @@ from distill.files import write_json
 from distill.reporting.status import RunStatus, write_status
 from distill.types import Answer, Example
 
-from .backbones import ARMS, build_arms, hold_back, task_for
+from .answerable import task_for
+from .backbones import ARMS, build_arms, hold_back
 from .campaign import Arm, Campaign, merged, summarise
 
 
@@ -98,7 +99,7 @@ def test_one_article_in_ten_is_held_back_and_none_is_lost(tmp_path):
 def test_backbone_and_random_start_are_trained_alike(backbone_folder, squad_file, tmp_path):
     files = {"train": str(squad_file), "validation": str(squad_file)}
     arms = build_arms(
-        backbone_folder, files, task_for(squad_file), steps=2, learning_rate=1e-3, batch_size=2, repetition=0
+        backbone_folder, files, task_for([str(squad_file)]), steps=2, learning_rate=1e-3, batch_size=2, repetition=0
     )
     tiny = {"data": {"init_args": {"max_length": 96, "doc_stride": 16}}, "benchmark": {"lengths": [16], "rounds": 1}}
     arms = {name: Arm(arm.configs, merged(arm.settings, tiny)) for name, arm in arms.items()}

@@ -14,6 +14,7 @@ from distill.files import write_json
 from distill.models.loading import load_config
 from distill.tasks.question_answering.reading import read_examples
 from distill.types import Example, UserError
+from tests.benchmarks.answerable import task_for
 
 from .arms import ARMS, Models, Sizes, command_line
 from .runs import Result, in_process, logger, read_result, train
@@ -115,6 +116,11 @@ class Comparison:
         """The shapes of both models."""
         return Models.of(self.question.student, load_config(self.question.teacher))
 
+    @cached_property
+    def task(self) -> dict[str, Any]:
+        """Settings of the task, the same in every arm whatever its recipe says."""
+        return task_for(self.question.test_files)
+
     def run(self) -> Outcome:
         """Run whatever is not finished yet."""
         question = self.question
@@ -201,6 +207,7 @@ class Comparison:
             "data.doc_stride": question.doc_stride,
             "data.max_question_length": min(64, question.max_length // 3),
             "data.cache_dir": str(self.folder / "cache"),
+            "model.task": self.task,
             "trainer.precision": None,
             "trainer.enable_progress_bar": False,
             "doctor.num_questions": 0,
