@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import platform
+from typing import Literal
 
 import torch
 
@@ -52,6 +53,15 @@ def fast_precision(device_type: str) -> str:
         units = [available for name, available in torch.cpu.get_capabilities().items() if "bf16" in name]
         return "bf16-mixed" if any(units) else "32-true"
     return "32-true"
+
+
+def teacher_dtype(precision: str) -> Literal["float32", "bfloat16"]:
+    """Return what the weights of a teacher are held in: bfloat16 where its products are bfloat16's anyway.
+
+    Args:
+        precision: The run's, as the Trainer names it; ``bf16-mixed`` and ``bf16-true`` are those.
+    """
+    return "bfloat16" if precision in ("bf16-mixed", "bf16-true") else "float32"
 
 
 def length_multiple(device_type: str, is_float32: bool) -> int:

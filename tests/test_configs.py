@@ -176,7 +176,7 @@ def test_run_of_several_tasks_parses_as_it_stands(path, capsys):
 def test_overlay_runs_a_batch_on_top_of_its_base(path, shrink, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     base = CONFIGS / re.search(r"--config configs/([\w/]+\.yaml) --config", path.read_text(encoding="utf-8"))[1]
-    here = ["--trainer.precision=32-true", "--model.teacher_dtype=float32"] if path.parent.name == "devices" else []
+    here = ["--trainer.precision=32-true"] if path.parent.name == "devices" else []
     run("fit", f"--config={base}", f"--config={path}", "--trainer.fast_dev_run=true", *shrink(base), *here)
 
 

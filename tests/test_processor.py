@@ -7,7 +7,7 @@ import sys
 import pytest
 import torch
 
-from distill.processor import fast_precision, length_multiple
+from distill.processor import fast_precision, length_multiple, teacher_dtype
 
 PAGE_FAULTS = """
 import resource
@@ -82,3 +82,14 @@ def test_other_devices_train_in_float32():
 )
 def test_windows_are_padded_finely_where_a_new_length_costs_nothing(device_type, is_float32, multiple):
     assert length_multiple(device_type, is_float32) == multiple
+
+
+@pytest.mark.parametrize("precision", ["32-true", "16-mixed", "16-true", "64-true", "bf16-mixed", "bf16-true"])
+def test_teachers_are_held_in_bfloat16_where_it_is_what_they_compute_in(precision):
+    assert teacher_dtype(precision) == ("bfloat16" if precision.startswith("bf16") else "float32")
+
+
+@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
+def test_finest_padding_and_teachers_in_float32_go_together(precision):
+    is_float32 = teacher_dtype(precision) == "float32"
+    assert (length_multiple("cpu", is_float32=precision == "32-true") == 8) == is_float32

@@ -164,7 +164,7 @@ class Report(L.Callback):
             return ModelFigures(
                 evaluation.scores,
                 num_parameters(model),
-                result["models"][name]["size_bytes"] if result else size_bytes(model),
+                result["models"][name]["size_bytes"] if result else size_bytes(model, torch.float32),
                 reference_latency(result, name) if result else None,
             )
 

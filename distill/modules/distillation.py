@@ -34,6 +34,7 @@ from distill.models.student import Student
 from distill.models.vocabulary import teacher_ids, vocabulary_digest
 from distill.modules.base import TaskModule
 from distill.modules.teaching_run import teaching_run
+from distill.processor import teacher_dtype
 from distill.tasks.base import Task
 from distill.teaching.teachers import ExtraTeacher, TeacherCache, Teachers
 from distill.types import Batch, LayerMap, Mean, UserError
@@ -66,7 +67,8 @@ class DistillationModule(TaskModule):
         losses: Named terms that stages may weight; one of each kind when left out.
         task: What is predicted; extractive question answering when left out.
         optimizer: Makes the optimizer; the learning rate is the stage's.
-        teacher_dtype: Precision that the teachers are held in.
+        teacher_dtype: Precision that the teachers are held in; left out, bfloat16 in a run in bfloat16, else float32.
+            What the student inherits is rounded to it.
         extra_teachers: More teachers with the same tokenizer, whose logits are averaged with the first one's. Hidden
             states, attention and the report are the first one's alone.
         teacher_cache: How teachers' logits are stored, so that stages which need nothing else run no teacher; null
@@ -84,7 +86,7 @@ class DistillationModule(TaskModule):
         losses: dict[str, DistillationLoss] | None = None,
         task: Task | None = None,
         optimizer: OptimizerCallable = torch.optim.AdamW,
-        teacher_dtype: Literal["float32", "bfloat16", "float16"] = "float32",
+        teacher_dtype: Literal["float32", "bfloat16", "float16"] | None = None,
         extra_teachers: list[ExtraTeacher] | None = None,
         teacher_cache: TeacherCache | None = TeacherCache(),  # noqa: B008 - frozen, so sharing it is safe
     ) -> None:
@@ -168,7 +170,8 @@ class DistillationModule(TaskModule):
             self._student_start = StudentStart(self.student_settings, self.teacher_source, self.data)
         if self._teachers is None and not self.is_evaluation:
             sources = [self.teacher_source, *(extra.source for extra in self.extra_teachers)]
-            models = [self.load_teacher(self.task, source, self.teacher_dtype) for source in sources]
+            dtype = self.teacher_dtype or teacher_dtype(self.precision)
+            models = [self.load_teacher(self.task, source, dtype) for source in sources]
             weights = [1.0, *(extra.weight for extra in self.extra_teachers)]
             for model in models:
                 self._student_start.translate(model)

@@ -89,7 +89,7 @@ def build_member(
     source: str,
     losses: Mapping[str, DistillationLoss],
     layer_map: LayerMapSettings,
-    teacher_dtype: Literal["float32", "bfloat16", "float16"],
+    teacher_dtype: Literal["float32", "bfloat16", "float16"] | None,
     teacher_cache: TeacherCache | None,
 ) -> TaskModule:
     """Return the module of one task, with losses of its own.
@@ -100,7 +100,7 @@ def build_member(
         source: Whose family and sizes the student has where the task has no teacher.
         losses: The terms, where the task names none; copied.
         layer_map: Which teacher layers the student learns from, where the task does not say.
-        teacher_dtype: Precision that the teachers are held in.
+        teacher_dtype: Precision that the teachers are held in; None follows the run's.
         teacher_cache: How teachers' logits are stored.
     """
     own = copy.deepcopy(dict(settings.losses if settings.losses is not None else losses))

@@ -49,7 +49,7 @@ class MultiTaskModule(RunModule):
         losses: Named terms that stages may weight; one of each kind when left out. Every task has its own projections.
             Terms that compare with a teacher do not apply to tasks without one.
         optimizer: Makes the optimizer; the learning rate is the stage's.
-        teacher_dtype: Precision that the teachers are held in.
+        teacher_dtype: Precision that the teachers are held in; left out, bfloat16 in a run in bfloat16, else float32.
         teacher_cache: How teachers' logits are stored; null runs the teachers in every step.
 
     Raises:
@@ -63,7 +63,7 @@ class MultiTaskModule(RunModule):
         layer_map: LayerMapSettings = "uniform",
         losses: dict[str, DistillationLoss] | None = None,
         optimizer: OptimizerCallable = torch.optim.AdamW,
-        teacher_dtype: Literal["float32", "bfloat16", "float16"] = "float32",
+        teacher_dtype: Literal["float32", "bfloat16", "float16"] | None = None,
         teacher_cache: TeacherCache | None = TeacherCache(),  # noqa: B008 - frozen, so sharing it is safe
     ) -> None:
         super().__init__(optimizer)

@@ -46,6 +46,11 @@ class RunModule(L.LightningModule):
         return self._trainer is not None and self._trainer.state.fn != TrainerFn.FITTING
 
     @property
+    def precision(self) -> str:
+        """What the run computes in, as the Trainer names it; float32 without a Trainer."""
+        return str(self._trainer.precision) if self._trainer is not None else "32-true"
+
+    @property
     @abstractmethod
     def members(self) -> Mapping[str | None, TaskModule]:
         """The module of each task by its name; of the only task under no name."""

@@ -14,6 +14,7 @@ from distill.losses.logits import LogitLoss
 from distill.models.student import Student
 from distill.modules.distillation import DistillationModule
 from distill.stages import Stage
+from distill.teaching.teachers import ExtraTeacher, TeacherCache
 from distill.types import UserError
 from tests.conftest import squad_document
 
@@ -142,6 +143,39 @@ def test_teacher_in_low_precision_teaches_a_full_precision_student(data, teacher
     fit(module, data, tmp_path)
     assert module.teacher.dtype == torch.bfloat16
     assert module.student.dtype == torch.float32
+
+
+@pytest.mark.parametrize(
+    ("precision", "given", "held"),
+    [
+        ("32-true", None, torch.float32),
+        ("bf16-mixed", None, torch.bfloat16),
+        ("bf16-mixed", "float32", torch.float32),
+        ("32-true", "float16", torch.float16),
+    ],
+)
+def test_teachers_are_held_in_the_precision_of_the_run(precision, given, held, data, teacher_folder, tmp_path):
+    extra = [ExtraTeacher(str(teacher_folder))]
+    module = make_module(teacher_folder, teacher_dtype=given, extra_teachers=extra)
+    stages = {"labels": Stage({"labels": 1.0}, steps=1)}
+    fit(module, data, tmp_path, stages, precision=precision)
+    assert [source.model.dtype for source in module._teachers._models] == [held, held]
+
+
+def test_teacher_without_a_run_is_held_in_float32(teacher_folder):
+    module = make_module(teacher_folder)
+    module.configure_model()
+    assert module.teacher.dtype == torch.float32
+
+
+def test_logits_of_a_teacher_in_low_precision_are_stored_apart(data, teacher_folder, tmp_path):
+    stages = {"logits": Stage({"logits": 1.0}, epochs=1, temperature=2.0)}
+    for held in ("float32", None, "bfloat16"):
+        cache = TeacherCache(folder=str(tmp_path / "store"))
+        module = make_module(teacher_folder, teacher_dtype=held, teacher_cache=cache)
+        fit(module, data, tmp_path, stages, precision="bf16-mixed")
+        stored = len(list((tmp_path / "store").glob("logits-*.npy")))
+        assert stored == (1 if held == "float32" else 2)  # what is left out and what says the same share theirs
 
 
 def test_biases_and_norms_are_spared_weight_decay(teacher_folder):

@@ -339,3 +339,10 @@ def test_one_task_alone_is_trained_as_its_own_module_trains_it(teacher_folder, p
     mine, other = single.state_dict(), multi.members["many"].state_dict()
     assert mine.keys() == other.keys()
     assert all(torch.equal(mine[name], other[name]) for name in mine)
+
+
+def test_teachers_of_all_tasks_are_held_in_the_precision_of_the_run(teacher_folder, parts, tmp_path):
+    module = make_module(teacher_folder)
+    data = MultiTaskDataModule(parts, tokenizer=str(teacher_folder))
+    fit(module, data, tmp_path, {"labels": Stage({"labels": 1.0}, steps=1)}, precision="bf16-mixed")
+    assert {module.members[name].teacher.dtype for name in ("many", "few")} == {torch.bfloat16}
