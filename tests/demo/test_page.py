@@ -2,7 +2,6 @@
 
 import json
 import re
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -172,6 +171,6 @@ def test_the_readmes_command_serves_the_embedded_models(browser, tmp_path):
         assert texts(browser, "#message") == ["El texto es demasiado largo: caben 20.000 caracteres. Acórtalo."]
         assert browser.messages == []
     finally:
-        server.send_signal(signal.SIGINT)
-        assert server.wait(60) == 0
+        server.terminate()
+        server.wait(60)
         server.stderr.close()
