@@ -16,26 +16,12 @@ from distill.data.datamodule import SquadDataModule
 from distill.models.student import Student
 from distill.modules.distillation import DistillationModule
 from distill.stages import Stage
+from tests.killed import KillAt, KilledError
 
 STAGES = {
     "intermediate": Stage({"attention": 1.0, "hidden": 1.0}, epochs=1.5, learning_rate=1e-2, balance=3),
     "logits": Stage({"logits": 1.0, "labels": 0.5}, epochs=1.5, learning_rate=1e-2),
 }
-
-
-class Killed(Exception):  # noqa: N818
-    pass
-
-
-class KillAt(L.Callback):
-    """Ends the run within the first step that follows so many, wherever that is."""
-
-    def __init__(self, step: int) -> None:
-        self.step = step
-
-    def on_before_optimizer_step(self, trainer, pl_module, optimizer) -> None:
-        if trainer.global_step == self.step:
-            raise Killed
 
 
 @pytest.fixture
@@ -75,7 +61,7 @@ def equal(one: DistillationModule, other: DistillationModule) -> bool:
 
 def killed_and_resumed(fit, tmp_path, step, **settings) -> DistillationModule:
     name = f"killed-{step}"
-    with pytest.raises(Killed):
+    with pytest.raises(KilledError):
         fit(name, KillAt(step), **settings)
     checkpoint = torch.load(last(tmp_path / name), weights_only=True)
     assert step - settings.get("every_n_steps", 1) <= checkpoint["global_step"] <= step

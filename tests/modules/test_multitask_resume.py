@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-import lightning as L
 import pytest
 import torch
 
@@ -16,6 +15,7 @@ from distill.checkpoints import load_checkpoint
 from distill.data.multitask import MultiTaskDataModule
 from distill.modules.multitask import MultiTaskModule
 from tests.callbacks.fakes import tiny_trainer
+from tests.killed import KillAt, KilledError
 from tests.modules.several import STAGES, STUDENT, fit, make_module
 
 ROOT = Path(__file__).parents[2]
@@ -38,21 +38,6 @@ def test_a_run_resumed_after_any_epoch_ends_as_the_uninterrupted_one(teacher_fol
     assert all(torch.equal(mine[name], other[name]) for name in mine)
 
 
-class Killed(Exception):  # noqa: N818
-    pass
-
-
-class KillAt(L.Callback):
-    """Ends the run within the step that follows so many."""
-
-    def __init__(self, step: int) -> None:
-        self.step = step
-
-    def on_before_optimizer_step(self, trainer, pl_module, optimizer) -> None:
-        if trainer.global_step == self.step:
-            raise Killed
-
-
 @pytest.mark.parametrize("step", [2, 9])
 def test_a_run_killed_within_an_epoch_of_either_stage_and_resumed_ends_bit_for_bit_alike(
     teacher_folder, data, parts, tmp_path, step
@@ -69,7 +54,7 @@ def test_a_run_killed_within_an_epoch_of_either_stage_and_resumed_ends_bit_for_b
     stages = {name: replace(stage, balance=3) for name, stage in STAGES.items()}
     whole = run(tmp_path / "whole")
     assert whole.trainer.global_step > 10
-    with pytest.raises(Killed):
+    with pytest.raises(KilledError):
         run(tmp_path / "killed", KillAt(step))
     last = tmp_path / "killed" / "checkpoints" / "last.ckpt"
     saved = load_checkpoint(last)

@@ -1,6 +1,5 @@
 import copy
 import json
-from functools import partial
 
 import pytest
 import torch
@@ -9,7 +8,6 @@ from transformers import RobertaForQuestionAnswering
 
 from distill.callbacks.checkpoints import LastCheckpoint
 from distill.callbacks.stages import StageSchedule
-from distill.data.datamodule import SquadDataModule
 from distill.losses.logits import LogitLoss
 from distill.losses.repetition import RepetitionLoss
 from distill.models.tokenizer import train_tokenizer
@@ -34,20 +32,6 @@ STAGES = {"labels": Stage({"labels": 1.0}, steps=2, learning_rate=1e-3)}
 
 
 @pytest.fixture
-def make_data(squad_file, teacher_folder, tmp_path):
-    return partial(
-        SquadDataModule,
-        tokenizer=str(teacher_folder),
-        train_files=[str(squad_file)],
-        validation_files=[str(squad_file)],
-        max_length=64,
-        doc_stride=8,
-        max_question_length=24,
-        cache_dir=str(tmp_path / "cache"),
-    )
-
-
-@pytest.fixture
 def from_scratch(teacher_folder):
     """Make a module of random weights; settings of the architecture may be changed."""
 
@@ -66,12 +50,12 @@ def make_trainer(folder, *callbacks, **settings) -> Trainer:
     return Trainer(**{**defaults, **settings}, callbacks=list(callbacks))
 
 
-def test_two_questions_are_learned_by_heart(from_scratch, make_data, tmp_path):
+def test_two_questions_are_learned_by_heart(from_scratch, make_questions, tmp_path):
     document = squad_document(num_paragraphs=1)
     document["data"][0]["paragraphs"][0]["qas"].pop()  # the impossible one
     file = tmp_path / "two.json"
     file.write_text(json.dumps(document), encoding="utf-8")
-    module, data = from_scratch(), make_data(train_files=[str(file)], validation_files=[str(file)])
+    module, data = from_scratch(), make_questions(train_files=[str(file)], validation_files=[str(file)])
     stages = {"labels": Stage({"labels": 1.0}, steps=60, learning_rate=1e-2)}
     make_trainer(tmp_path, StageSchedule(stages), check_val_every_n_epoch=20).fit(module, data)
     assert module.last_evaluation.scores["exact_match"] == 100
@@ -119,7 +103,7 @@ def test_model_is_built_once(from_scratch):
     assert module.student is student
 
 
-def test_repetition_alone_teaches_attention_and_leaves_the_head(teacher_folder, make_data, tmp_path):
+def test_repetition_alone_teaches_attention_and_leaves_the_head(teacher_folder, make_questions, tmp_path):
     module = QuestionAnsweringModule(
         architecture=ARCHITECTURE,
         tokenizer=str(teacher_folder),
@@ -128,7 +112,7 @@ def test_repetition_alone_teaches_attention_and_leaves_the_head(teacher_folder, 
     stages = {"attention": Stage({"repetition": 1.0}, steps=8, learning_rate=1e-2)}
     module.configure_model()
     before = copy.deepcopy(module.student.state_dict())
-    make_trainer(tmp_path, StageSchedule(stages)).fit(module, make_data())
+    make_trainer(tmp_path, StageSchedule(stages)).fit(module, make_questions())
     changed = {name for name, tensor in module.student.state_dict().items() if not torch.equal(tensor, before[name])}
     assert "roberta.encoder.layer.0.attention.self.query.weight" in changed
     assert not any(name.startswith("qa_outputs") for name in changed)
@@ -204,15 +188,15 @@ def test_loss_that_needs_a_teacher_is_refused_by_check(teacher_folder):
         module.check(max_length=64)
 
 
-def test_fit_without_a_schedule_is_refused(from_scratch, make_data, tmp_path):
+def test_fit_without_a_schedule_is_refused(from_scratch, make_questions, tmp_path):
     with pytest.raises(UserError, match=r"no active stage: .*StageSchedule"):
-        make_trainer(tmp_path, max_epochs=1).fit(from_scratch(), make_data())
+        make_trainer(tmp_path, max_epochs=1).fit(from_scratch(), make_questions())
 
 
-def test_weights_of_a_checkpoint_are_put_into_the_student(from_scratch, make_data, tmp_path):
+def test_weights_of_a_checkpoint_are_put_into_the_student(from_scratch, make_questions, tmp_path):
     trained, fresh = from_scratch(), from_scratch()
     trainer = make_trainer(tmp_path, StageSchedule(STAGES), LastCheckpoint(), enable_checkpointing=True)
-    trainer.fit(trained, make_data())
+    trainer.fit(trained, make_questions())
     fresh.configure_model()
     weights = trained.student.state_dict()
     assert not all(torch.equal(tensor, weights[name]) for name, tensor in fresh.student.state_dict().items())
@@ -237,7 +221,7 @@ def test_checkpoint_with_missing_or_foreign_weights_is_refused(from_scratch, tmp
         module.load_student_weights(tmp_path / "some.ckpt")
 
 
-def test_predict_collects_an_answer_to_every_question_without_labels(from_scratch, make_data, tmp_path):
+def test_predict_collects_an_answer_to_every_question_without_labels(from_scratch, make_questions, tmp_path):
     document = squad_document()
     for paragraph in document["data"][0]["paragraphs"]:
         for question in paragraph["qas"]:
@@ -245,7 +229,7 @@ def test_predict_collects_an_answer_to_every_question_without_labels(from_scratc
     file = tmp_path / "asked.json"
     file.write_text(json.dumps(document), encoding="utf-8")
     module = from_scratch()
-    make_trainer(tmp_path).predict(module, make_data(predict_files=[str(file)], eval_batch_size=4))
+    make_trainer(tmp_path).predict(module, make_questions(predict_files=[str(file)], eval_batch_size=4))
     contexts = {
         question["id"]: paragraph["context"]
         for paragraph in document["data"][0]["paragraphs"]
@@ -256,8 +240,8 @@ def test_predict_collects_an_answer_to_every_question_without_labels(from_scratc
     assert all(answer in contexts[question_id] for question_id, answer in predictions.items())
 
 
-def test_validation_test_and_prediction_give_the_same_answers(from_scratch, make_data, squad_file, tmp_path):
-    module, data = from_scratch(), make_data(predict_files=[str(squad_file)])
+def test_validation_test_and_prediction_give_the_same_answers(from_scratch, make_questions, squad_file, tmp_path):
+    module, data = from_scratch(), make_questions(predict_files=[str(squad_file)])
     trainer, answers = make_trainer(tmp_path), []
     (validation,) = trainer.validate(module, data, verbose=False)
     answers.append(module.last_evaluation.predictions)
