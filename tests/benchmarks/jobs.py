@@ -5,13 +5,13 @@ A teacher of 12 layers and a student of 6, both 384 wide with 12 heads; windows 
 with imports, tokenising and caches:
 
     python -m tests.benchmarks.jobs --questions train_mix_es.json --num_windows 200 --test_file xquad_es.json \
-        --peers PEERS/bin/python --output jobs.json
+        --output jobs.json
 
 The others pad every window to 384 tokens, as the examples of transformers and theirs do, compute in float32, run the
 teacher in every step and compare attention probabilities in eager mode; TextBrewer caches logits. distill batches
 windows of similar length, compares attention scores, its default, and stores the teacher's logits. All start from the
-same weights and train with AdamW at one rate. ``PEERS/bin/python`` is an interpreter as ``tests.benchmarks.training``
-needs it; a tool that cannot be imported there is named and left out. Jobs run one after the other, on one thread; the
+same weights and train with AdamW at one rate. The other tools are those of the extra ``benchmark``, or of
+``--peers PYTHON``; one that cannot be imported is named and left out. Jobs run one after the other, on one thread; the
 processor's time is the one to go by on a machine that does other work beside. With few windows the time to start,
 mostly imports, weighs more than it does in a real job, so ratios are given with it and without.
 
@@ -230,7 +230,7 @@ def run(
     num_windows: int = 7000,
     test_file: str | None = None,
     num_test_questions: int = 1190,
-    peers: str | None = None,
+    peers: str = sys.executable,
     arms: Sequence[str] | None = None,
     teacher: str | None = None,
     num_layers: tuple[int, int] = (6, 12),
@@ -248,7 +248,7 @@ def run(
         num_windows: How many of its windows, of questions drawn at random.
         test_file: SQuAD JSON file on which the students are scored, outside their jobs.
         num_test_questions: How many of its questions at most.
-        peers: Interpreter that has the other tools; left out without it.
+        peers: Interpreter that has the other tools.
         arms: Labels of the arms to run; all when left out.
         teacher: Folder or hub name of a teacher; random weights when left out.
         num_layers: Layers of student and teacher; a given teacher has its own.
@@ -277,11 +277,8 @@ def run(
             "vocabulary": len(tokenizer), "jobs": {}, "left_out": {},
         }  # fmt: skip
         for label, arm in chosen_arms.items():
-            is_peer = arm.startswith("peers.")
             try:
-                if is_peer and peers is None:
-                    raise CannotRunError("no --peers")
-                found = run_job(arm, str(peers) if is_peer else sys.executable, home)
+                found = run_job(arm, peers if arm.startswith("peers.") else sys.executable, home)
             except CannotRunError as error:
                 if arm == REFERENCE:
                     raise UserError(f"{label}: {error}") from error

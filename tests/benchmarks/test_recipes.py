@@ -148,6 +148,14 @@ def test_every_arm_has_its_best_rate_and_every_seed(compared):
     assert all(each == task for each in fake.tasks)
 
 
+def test_an_arm_may_have_rates_of_its_own(compared):
+    fake = FakeTraining({})
+    outcome = compared(fake, equal_time=False, own_rates={"best": [2e-4, 1e-4]})
+    assert outcome.tried["best"].keys() == {1e-4, 2e-4}
+    assert {run.learning_rate for run in outcome.steps["best"]} == {2e-4}
+    assert outcome.tried["paper"].keys() == {5e-4, 1e-3}
+
+
 def test_equal_time_is_what_best_takes_and_steps_are_corrected_until_it_is_met(compared):
     fake = FakeTraining({"best": 1.0, "labels": 0.25, "paper": 4.0})
     outcome = compared(fake)
@@ -185,6 +193,13 @@ def test_another_comparison_in_the_same_folder_is_refused(question, tmp_path):
 def test_unknown_arms_are_refused(question):
     with pytest.raises(UserError, match="choose best and any of labels, logits"):
         replace(question, arms=["best", "worst"])
+
+
+def test_own_rates_of_an_unknown_arm_or_none_at_all_are_refused(question):
+    with pytest.raises(UserError, match="own_rates: worst is not among the arms"):
+        replace(question, own_rates={"worst": [1e-3]})
+    with pytest.raises(UserError, match="name at least one of each"):
+        replace(question, own_rates={"best": []})
 
 
 def test_leads_and_retention_by_hand():

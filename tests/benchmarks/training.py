@@ -4,12 +4,13 @@ Float32, one thread, a teacher of 12 layers and 256 wide, a student of 4 and 128
 without padding, the same first weights, terms and optimizer. Every arm is a process of its own; the arms take turns,
 round by round, so that a busy machine slows all of them alike, and ratios are taken within rounds:
 
-    python -m tests.benchmarks.training --output training.json --peers PEERS/bin/python
+    pip install -e ".[benchmark]" -c requirements.lock
+    python -m tests.benchmarks.training --output training.json
 
-``PEERS/bin/python`` is an interpreter with torch, transformers and what is to be compared of textbrewer 0.2.1.post1,
-torchdistill 1.1.5 and nvidia-modelopt 0.47.0; a tool that cannot be imported there is named and left out. A step is
-everything from the end of one optimizer step to the end of the next. The processor's time is the one to go by on a
-machine that does other work beside.
+The extra brings textbrewer 0.2.1.post1, torchdistill 1.1.5 and nvidia-modelopt 0.47.0; ``--peers PYTHON`` names
+another interpreter that has them. A tool that cannot be imported is named and left out. A step is everything from the
+end of one optimizer step to the end of the next. The processor's time is the one to go by on a machine that does other
+work beside.
 """
 
 from __future__ import annotations
@@ -70,17 +71,17 @@ def run_arm(arm: str, python: str, warmup: int, steps: int) -> dict[str, Any]:
 
 
 def run_rounds(
-    arms: Sequence[str], peers: str | None, rounds: int, warmup: int, steps: int
+    arms: Sequence[str], peers: str, rounds: int, warmup: int, steps: int
 ) -> tuple[dict[str, list[dict[str, Any]]], dict[str, str]]:
     """Run the arms in turns; return what each gave in every round, and why others were left out."""
     found: dict[str, list[dict[str, Any]]] = {arm: [] for arm in arms}
-    left_out = {arm: "no --peers" for arm in arms if arm.startswith("peers.") and peers is None}
+    left_out: dict[str, str] = {}
     for index in range(rounds):
         for arm in list(arms) if index % 2 == 0 else reversed(list(arms)):
             if arm in left_out:
                 continue
             try:
-                python = str(peers) if arm.startswith("peers.") else sys.executable
+                python = peers if arm.startswith("peers.") else sys.executable
                 found[arm].append(run_arm(arm, python, warmup, steps))
             except CannotRunError as error:
                 left_out[arm] = str(error)
@@ -130,7 +131,7 @@ def result_table(
 
 def main(
     output: str = "training.json",
-    peers: str | None = None,
+    peers: str = sys.executable,
     rounds: int = 7,
     warmup: int = 2,
     steps: int = 5,
@@ -139,7 +140,7 @@ def main(
 
     Args:
         output: JSON file to write.
-        peers: Interpreter that has the other tools; left out without it.
+        peers: Interpreter that has the other tools.
         rounds: Processes of each arm.
         warmup: Steps of each process beforehand.
         steps: Timed steps of each process.

@@ -31,6 +31,7 @@ def recipes(
     doc_stride: int = 128,
     arms: tuple[str, ...] = tuple(ARMS),
     equal_time: bool = True,
+    own_rates: dict[str, list[float]] | None = None,
     publish: str | None = None,
     finished_only: bool = False,
 ) -> None:
@@ -53,6 +54,7 @@ def recipes(
         doc_stride: Tokens that neighbouring windows share.
         arms: Which arms.
         equal_time: Whether to compare at equal time too: as long as best.yaml took at equal steps.
+        own_rates: Arm to rates that are tried in it instead, as ``{best: [2e-4]}``.
         publish: Folder that gets the tables, and every run's configuration and report.
         finished_only: Whether to train nothing and to show what has been finished.
     """
@@ -63,7 +65,7 @@ def recipes(
     parts = [[str(file)] for file in embedded_parts(folder.resolve() / "data")] if not any(given) else given
     question = Question(
         teacher, *parts, student, num_steps, list(learning_rates), list(seeds), batch_size, max_length, doc_stride,
-        list(arms), equal_time,
+        list(arms), equal_time, own_rates or {},
     )  # fmt: skip
     comparison = Comparison(question, folder)
     outcome = comparison.finished() if finished_only else comparison.run()

@@ -44,6 +44,8 @@ class Question:
         doc_stride: Tokens that neighbouring windows share.
         arms: Which arms; all when left out.
         equal_time: Whether the arms are compared at equal time too.
+        own_rates: Arm to the rates that are tried in it in place of ``learning_rates``; what starts from random weights
+            wants others than what starts from the teacher's layers.
     """
 
     teacher: str
@@ -59,14 +61,21 @@ class Question:
     doc_stride: int = 128
     arms: list[str] = field(default_factory=lambda: list(ARMS))
     equal_time: bool = True
+    own_rates: dict[str, list[float]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Check what can be checked at once."""
         unknown = set(self.arms) - ARMS.keys()
         if unknown or MEASURE not in self.arms:
             raise UserError(f"arms: choose {MEASURE} and any of {', '.join(ARMS)}")
-        if not (self.learning_rates and self.seeds):
-            raise UserError("learning_rates and seeds: name at least one of each")
+        if strange := self.own_rates.keys() - set(self.arms):
+            raise UserError(f"own_rates: {', '.join(sorted(strange))} is not among the arms {', '.join(self.arms)}")
+        if not (self.seeds and all(self.rates(arm) for arm in self.arms)):
+            raise UserError("learning_rates, own_rates and seeds: name at least one of each")
+
+    def rates(self, arm: str) -> list[float]:
+        """Return the rates that are tried in an arm."""
+        return self.own_rates.get(arm, self.learning_rates)
 
 
 @dataclass(frozen=True)
@@ -130,7 +139,7 @@ class Comparison:
         for arm in question.arms:
             trials = {
                 rate: self._train("steps", arm, rate, question.num_steps, question.seeds[0])
-                for rate in question.learning_rates
+                for rate in question.rates(arm)
             }
             tried[arm] = {rate: result.validation["f1"] for rate, result in trials.items()}
             steps[arm] = [trials[max(tried[arm], key=tried[arm].__getitem__)]]
