@@ -170,17 +170,58 @@ def test_equal_time_is_what_best_takes_and_steps_are_corrected_until_it_is_met(c
     assert not [call for call in fake.calls if call[:2] == ("time", "best")]
 
 
-def test_early_look_shows_what_is_finished_over_the_seeds_that_best_has_too(question, tmp_path, monkeypatch):
-    monkeypatch.setattr(Comparison, "teacher_answers", lambda _: {})
-    for arm, rate, seed in (("paper", 1e-3, 1), ("paper", 1e-3, 2), ("paper", 5e-4, 1), ("best", 1e-3, 2)):
-        folder = tmp_path / "steps" / arm / f"rate-{rate:g}" / "steps-100" / f"seed-{seed}"
-        write_json(folder / "result.json", asdict(Result(arm, seed, rate, 100, 1.0, {}, {}, {"q": "rojo"})))
-    outcome = Comparison(question, tmp_path).finished()
+@pytest.fixture
+def early_look(question, tmp_path, monkeypatch):
+    """Write finished runs of 100 steps at 1 s and the given validation F1 each, and look at them."""
+    monkeypatch.setattr(Comparison, "teacher_answers", lambda _: {"q": "rojo"})
+
+    def look(*runs: tuple) -> Outcome:
+        for budget, arm, rate, seed, num_steps, seconds, f1 in runs:
+            result = Result(arm, seed, rate, num_steps, seconds, {"f1": f1}, {}, {"q": "rojo"})
+            folder = tmp_path / budget / arm / f"rate-{rate:g}" / f"steps-{num_steps}" / f"seed-{seed}"
+            write_json(folder / "result.json", asdict(result))
+        return Comparison(question, tmp_path).finished()
+
+    return look
+
+
+TEST_QUESTIONS = [Example("q", "¿?", "rojo", (Answer("rojo", 0),))]
+
+
+def test_early_look_shows_what_is_finished_over_the_seeds_that_best_has_too(early_look):
+    runs = (("paper", 1e-3, 1), ("paper", 1e-3, 2), ("paper", 5e-4, 1), ("best", 1e-3, 2))
+    outcome = early_look(*(("steps", *run, 100, 1.0, 50.0) for run in runs))
     assert {arm: [run.seed for run in runs] for arm, runs in outcome.steps.items()} == {"paper": [1, 2], "best": [2]}
     assert outcome.steps["paper"][0].learning_rate == 1e-3
-    paper, best = rows(outcome.steps, 100.0, [Example("q", "¿?", "rojo", (Answer("rojo", 0),))])
+    paper, best = rows(outcome.steps, 100.0, TEST_QUESTIONS)
     assert paper.f1 == best.f1 == [100.0]
     assert not outcome.time
+
+
+@pytest.mark.parametrize("chosen", [5e-4, 1e-3])
+def test_early_look_at_one_seed_each_shows_the_rate_that_validation_chooses(chosen, early_look):
+    outcome = early_look(
+        *(("steps", "best", rate, 1, 100, 1.0, 60.0 if rate == chosen else 50.0) for rate in (5e-4, 1e-3))
+    )
+    assert [run.learning_rate for run in outcome.steps["best"]] == [chosen]
+    assert outcome.tried == {"best": {chosen: 60.0, 5e-4 + 1e-3 - chosen: 50.0}}
+
+
+def test_early_look_at_equal_time_has_best_as_it_is_at_equal_steps(early_look):
+    best = [("steps", "best", 1e-3, seed, 100, 10.0, 50.0) for seed in (1, 2)]
+    # Two lengths with one seed each: what took as long as best's training is shown, whatever it scores.
+    labels = [("time", "labels", 1e-3, 1, *trial) for trial in ((180, 14.0, 60.0), (130, 10.5, 40.0))]
+    outcome = early_look(*best, *labels)
+    assert outcome.time["best"] == outcome.steps["best"]
+    assert [run.num_steps for run in outcome.time["labels"]] == [130]
+    summary = summarise(outcome, TEST_QUESTIONS)
+    assert [row["arm"] for row in summary["time"]] == ["labels", "best"]
+    assert "| labels only | 0.001 | 130 |" in markdown(summary)
+
+
+def test_budget_with_nothing_to_compare_has_no_table(early_look):
+    summary = summarise(early_look(("steps", "paper", 1e-3, 1, 100, 1.0, 50.0)), TEST_QUESTIONS)
+    assert "equal" not in markdown(summary)
 
 
 def test_another_comparison_in_the_same_folder_is_refused(question, tmp_path):

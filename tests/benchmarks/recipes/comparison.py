@@ -148,21 +148,41 @@ class Comparison:
                 results.append(self._train("steps", arm, results[0].learning_rate, question.num_steps, seed))
         time: dict[str, list[Result]] = {}
         if question.equal_time:
-            budget = sum(result.seconds for result in steps[MEASURE]) / len(question.seeds)
+            budget = mean_seconds(steps[MEASURE])
             time = {arm: self._at_equal_time(arm, results, budget) for arm, results in steps.items()}
         return Outcome(teacher, steps, time, tried)
 
     def finished(self) -> Outcome:
-        """Return what has been finished so far, for an early look: of each arm the rate and steps with most seeds."""
-        found: dict[str, dict[str, list[Result]]] = {"steps": {}, "time": {}}
-        for budget, arms in found.items():
+        """Return what has been finished so far, for an early look.
+
+        Of each arm the rate, and at equal time the steps, with most seeds; of several with as many, the rate with the
+        best validation score, and the steps whose cost is nearest to ``best.yaml``'s.
+        """
+        first_seed = self.question.seeds[0]
+        steps: dict[str, list[Result]] = {}
+        time: dict[str, list[Result]] = {}
+        tried: dict[str, dict[float, float]] = {}
+        for arm in self.question.arms:
+            if groups := self._finished_groups("steps", arm):
+                firsts = [runs[0] for runs in groups if runs[0].seed == first_seed]
+                tried[arm] = {run.learning_rate: run.validation["f1"] for run in firsts}
+                steps[arm] = max(groups, key=lambda runs: (len(runs), runs[0].validation["f1"]))
+        if MEASURE in steps:
+            budget = mean_seconds(steps[MEASURE])
             for arm in self.question.arms:
-                runs = [path.parent for path in (self.folder / budget / arm).glob("*/*/*/result.json")]
-                groups = [[run for run in runs if run.parent == group] for group in {run.parent for run in runs}]
-                if groups:
-                    results = [read_result(run) for run in max(groups, key=len)]
-                    arms[arm] = sorted((result for result in results if result), key=lambda result: result.seed)
-        return Outcome(self.teacher_answers(), found["steps"], found["time"], {})
+                if groups := self._finished_groups("time", arm):
+                    time[arm] = max(groups, key=lambda runs: (len(runs), -abs(mean_seconds(runs) - budget)))
+            if time:
+                time[MEASURE] = steps[MEASURE]
+        return Outcome(self.teacher_answers(), steps, time, tried)
+
+    def _finished_groups(self, budget: str, arm: str) -> list[list[Result]]:
+        """Return the finished runs of an arm: a list for each rate and number of steps, in the order of the seeds."""
+        groups = []
+        for group in sorted((self.folder / budget / arm).glob("*/*")):
+            results = [read_result(group / f"seed-{seed}") for seed in self.question.seeds]
+            groups.append([result for result in results if result is not None])
+        return [group for group in groups if group]
 
     def teacher_answers(self) -> dict[str, str]:
         """Return the teacher's answers to the test questions."""
@@ -226,6 +246,11 @@ class Comparison:
             "benchmark.warmup": 0,
             "last_checkpoint.every_n_minutes": 5,
         }
+
+
+def mean_seconds(runs: Sequence[Result]) -> float:
+    """Return what one of several trainings cost."""
+    return sum(run.seconds for run in runs) / len(runs)
 
 
 def say(line: str) -> None:

@@ -12,7 +12,7 @@ from distill.tasks.question_answering.task import QuestionAnswering
 from distill.types import Example
 
 from .arms import ARMS
-from .comparison import MEASURE, Outcome
+from .comparison import MEASURE, Outcome, mean_seconds
 from .runs import Result
 
 #: The columns, and where their figures stand in a row.
@@ -70,7 +70,7 @@ def rows(results: Mapping[str, Sequence[Result]], teacher: float, examples: Sequ
                 arm=arm,
                 learning_rate=runs[0].learning_rate,
                 num_steps=runs[0].num_steps,
-                seconds=sum(run.seconds for run in runs) / len(runs),
+                seconds=mean_seconds(runs),
                 f1=values["f1"],
                 exact_match=values["exact_match"],
                 retention=_mean(values["f1"]) / teacher,
@@ -90,16 +90,12 @@ def teacher_scores(answers: Mapping[str, str], examples: Sequence[Example]) -> d
 def summarise(outcome: Outcome, examples: Sequence[Example]) -> dict[str, Any]:
     """Return everything that the tables show, as plain data."""
     teacher = teacher_scores(outcome.teacher, examples)
-    budgets = {"steps": outcome.steps, "time": outcome.time}
+    budgets = {name: rows(getattr(outcome, name), teacher["f1"], examples) for name in ("steps", "time")}
     return {
         "teacher": teacher,
         "num_questions": len(examples),
         "tried": {arm: {f"{rate:g}": f1 for rate, f1 in rates.items()} for arm, rates in outcome.tried.items()},
-        **{
-            name: [asdict(row) for row in rows(results, teacher["f1"], examples)]
-            for name, results in budgets.items()
-            if results
-        },
+        **{name: [asdict(row) for row in table] for name, table in budgets.items() if table},
     }
 
 
