@@ -12,7 +12,7 @@ from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from distill.augmentation.words import Span, words_of
-from distill.models.loading import load_frozen, load_tokenizer, max_positions
+from distill.models.loading import check_vocabulary, load_frozen, load_tokenizer, max_positions
 from distill.tasks.masked_language.task import MaskedLanguage
 from distill.text.masking import IGNORED
 from distill.text.packing import BlockFrame
@@ -62,7 +62,9 @@ class MaskedWords:
         self._pieces = PieceTable.of(tokenizer)
         self._texts = [tokenizer.decode([piece]).strip() for piece in range(len(tokenizer))]
         is_word = [text.isalpha() for text in self._texts]
-        usable = np.array(is_word) & self._pieces.begins_word & ~self._pieces.is_special
+        # Models may score more pieces than there are, for the sake of round numbers.
+        usable = np.zeros(model.config.vocab_size, dtype=bool)
+        usable[: len(tokenizer)] = np.array(is_word) & self._pieces.begins_word & ~self._pieces.is_special
         self._unusable = torch.as_tensor(~usable)
 
     @classmethod
@@ -70,9 +72,11 @@ class MaskedWords:
         """Load a model and its tokenizer from a folder or the hub.
 
         Raises:
-            UserError: If they cannot be loaded, or the model has no masked-language head.
+            UserError: If they cannot be loaded or do not belong together, or the model has no masked-language head.
         """
-        return cls(load_frozen(MaskedLanguage(), source), load_tokenizer(source), batch_size)
+        model, tokenizer = load_frozen(MaskedLanguage(), source), load_tokenizer(source)
+        check_vocabulary(tokenizer, model.config, f"model {source}")
+        return cls(model, tokenizer, batch_size)
 
     def read(self, text: str) -> tuple[list[int], list[MaskableWord]]:
         """Return the pieces of a text and its words that may be hidden: whole pieces, the first of which begins a word.

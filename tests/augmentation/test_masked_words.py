@@ -99,6 +99,28 @@ def train_word_pieces():
     return PreTrainedTokenizerFast(tokenizer_object=backend, mask_token="[MASK]", model_max_length=64, **special)
 
 
+def test_padded_vocabularies_name_no_piece_that_the_tokenizer_lacks(backbone_folder, tokenizer, tmp_path):
+    model = AutoModelForMaskedLM.from_pretrained(backbone_folder)
+    words = MaskedWords(model, tokenizer)
+    ids, found = words.read(TEXT)
+    expected = words.candidates(ids, [found], 3)
+    model.resize_token_embeddings(len(tokenizer) + 20)
+    with torch.no_grad():
+        model.lm_head.bias[len(tokenizer) :] = 100.0  # likelier than any piece, were they any
+    model.save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    assert MaskedWords.from_pretrained(str(tmp_path)).candidates(ids, [found], 3) == expected
+
+
+def test_a_tokenizer_of_more_pieces_than_the_model_has_is_refused(backbone_folder, tokenizer, tmp_path):
+    model = AutoModelForMaskedLM.from_pretrained(backbone_folder)
+    model.resize_token_embeddings(len(tokenizer) - 10)
+    model.save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    with pytest.raises(UserError, match=rf"300 pieces and the model {tmp_path} embeddings for 290"):
+        MaskedWords.from_pretrained(str(tmp_path))
+
+
 def test_a_question_answering_model_is_refused(teacher_folder):
     with pytest.raises(UserError, match="masked_language head"):
         MaskedWords.from_pretrained(str(teacher_folder))
