@@ -9,14 +9,12 @@ from math import ceil, floor
 import numpy as np
 
 from distill.augmentation.masked_words import MaskedWords
+from distill.augmentation.named_words import NamedWords
 from distill.augmentation.words import Span, like, overlaps, replace_words, words_of
 from distill.types import Answer, Example, UserError
 
 #: Share of a text's words that are hidden at once: what masked-language models are trained on.
 _HIDDEN_SHARE = 0.15
-
-#: A question's shorter words, such as "de" and "la", tie it to no place in the context.
-_NAMING_LENGTH = 4
 
 
 @dataclass(frozen=True)
@@ -28,8 +26,8 @@ class WordReplacement:
     Two things differ: several words are hidden in one pass, 15 % of the text at most, rather than one by one; and words
     of several pieces are hidden behind one mask, for want of the word vectors that the paper takes for them.
 
-    Numbers, the answers of all questions of the paragraph, and the words of four or more letters that its questions and
-    answers name are never replaced, so that questions keep their answers.
+    Numbers, the answers of all questions of the paragraph, and the words that its questions and answers name, see
+    :class:`NamedWords`, are never replaced, so that questions keep their answers.
 
     Args:
         probability: Share of the replaceable words of a copy that are replaced.
@@ -65,13 +63,9 @@ class WordReplacement:
         """
         context = examples[0].context
         spans = [(answer.start_char, answer.start_char + len(answer.text)) for e in examples for answer in e.answers]
-        named = _named(examples)
+        named = NamedWords(examples)
         ids, words = model.read(context)
-        free = [
-            word
-            for word in words
-            if context[slice(*word.span)].casefold() not in named and not overlaps(word.span, spans)
-        ]
+        free = [word for word in words if context[slice(*word.span)] not in named and not overlaps(word.span, spans)]
         num_hidden = max(1, floor(_HIDDEN_SHARE * sum(1 for _ in words_of(context))))
         copies: list[Example] = []
         for number in range(1, self.num_copies + 1):
@@ -87,12 +81,6 @@ class WordReplacement:
             }
             copies += _moved(examples, *replace_words(context, sorted(substitutes.items()), spans), number)
         return copies
-
-
-def _named(examples: Sequence[Example]) -> set[str]:
-    texts = [text for e in examples for text in (e.question, *(answer.text for answer in e.answers))]
-    words = {text[start:end].casefold() for text in texts for start, end in words_of(text)}
-    return {word for word in words if len(word) >= _NAMING_LENGTH}
 
 
 def _moved(examples: Sequence[Example], context: str, spans: Sequence[Span], number: int) -> list[Example]:

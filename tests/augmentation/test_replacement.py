@@ -1,5 +1,6 @@
 """Copies with replaced words: answers stay exact, facts and names stay as they are."""
 
+import re
 from importlib import resources
 from pathlib import Path
 
@@ -48,6 +49,33 @@ def test_everything_that_questions_depend_on_stays(masked_words):
         assert len(before) == len(after)
         changed = {old for old, new in zip(before, after, strict=True) if old != new}
         assert {"médico", "con", "su", "perro.", "barco", "muy", "lento."} <= changed
+
+
+@pytest.mark.parametrize(
+    ("question", "context", "kept", "replaced"),
+    [
+        ("¿Dónde nació Ana?", "En 1901, un año seco, Ana nació en Jaén.", {"Ana"}, {"un", "en"}),
+        ("Ana, ¿dónde nació?", "Vino de una villa Ana, la de Jaén.", {"Ana"}, {"de", "una"}),
+        ("¿dónde nació ana?", "Según un acta, Ana nació en Jaén.", {"Ana"}, {"un"}),
+        ("¿Qué edad tiene el Sol?", "Visto de aquí, el sol es de oro.", {"sol"}, {"de", "el"}),
+        ("¿Qué vota la ONU?", "Hoy vota la ONU por un plan.", {"ONU"}, {"la", "por", "un"}),
+        ("¿Hay un mar en Jaén?", "En toda la zona de Jaén no hay un mar.", {"mar", "Jaén"}, {"la", "un"}),
+    ],
+)
+def test_short_words_stay_where_the_question_names_them(masked_words, question, context, kept, replaced):
+    [made] = WordReplacement(1.0, 5, 1)([Example("a", question, context)], masked_words, np.random.default_rng(0))
+    before, after = (re.findall(r"\w+", text) for text in (context, made.context))
+    changed = {old for old, new in zip(before, after, strict=True) if old != new}
+    assert kept <= set(before) - changed
+    assert replaced <= changed
+
+
+def test_every_word_of_an_answer_stays_everywhere(masked_words):
+    context = "Ayer vino la voz de la ONU, y la ONU no la vio en un año."
+    example = Example("a", "¿Quién vino?", context, (Answer("la voz de la ONU", 10),))
+    [made] = WordReplacement(1.0, 5, 1)([example], masked_words, np.random.default_rng(0))
+    words = re.findall(r"\w+", made.context)
+    assert (words.count("la"), words.count("ONU"), words.count("un")) == (4, 2, 0)
 
 
 def test_share_of_replaced_words(masked_words):
