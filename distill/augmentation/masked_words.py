@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -66,6 +66,10 @@ class MaskedWords:
         usable = np.zeros(model.config.vocab_size, dtype=bool)
         usable[: len(tokenizer)] = np.array(is_word) & self._pieces.begins_word & ~self._pieces.is_special
         self._unusable = torch.as_tensor(~usable)
+        #: The pieces of each word, casefolded: "casa" and "Casa" are one.
+        self._spelled: dict[str, list[int]] = {}
+        for piece in np.flatnonzero(usable).tolist():
+            self._spelled.setdefault(self._texts[piece].casefold(), []).append(piece)
 
     @classmethod
     def from_pretrained(cls, source: str, batch_size: int = 16) -> MaskedWords:
@@ -97,8 +101,13 @@ class MaskedWords:
         chunk = self.chunk_length
         return ids, [word for word in words if word.tokens[0] // chunk == (word.tokens[1] - 1) // chunk]
 
+    @torch.inference_mode()
     def candidates(
-        self, ids: Sequence[int], groups: Sequence[Sequence[MaskableWord]], num_candidates: int
+        self,
+        ids: Sequence[int],
+        groups: Sequence[Sequence[MaskableWord]],
+        num_candidates: int,
+        excluded: Collection[str] = (),
     ) -> list[list[list[str]]]:
         """Name the words that the model holds for likeliest in the place of others.
 
@@ -106,6 +115,7 @@ class MaskedWords:
             ids: The pieces of a text.
             groups: Words that are hidden together; each group is hidden in a copy of its own.
             num_candidates: How many to name for each word, the likeliest first; never the word itself.
+            excluded: Words, casefolded, that are no candidates.
 
         Returns:
             For each word of each group its candidates, as the vocabulary spells them.
@@ -123,7 +133,8 @@ class MaskedWords:
             scores = iter(self._scores([request for _, request in some]))
             for number, request in some:
                 for index in request.words:
-                    found[number][index] = self._best(next(scores), ids, groups[number][index], num_candidates)
+                    original = self._text_of(ids, groups[number][index])
+                    found[number][index] = self._best(next(scores), {original, *excluded}, num_candidates)
         return found
 
     def _request(self, ids: Sequence[int], group: Sequence[MaskableWord], inside: list[int], start: int) -> _Request:
@@ -137,7 +148,6 @@ class MaskedWords:
             masked += [self._pieces.mask_id, *pieces]
         return _Request([*masked, *self._frame.end], masks, inside)
 
-    @torch.inference_mode()
     def _scores(self, requests: Sequence[_Request]) -> Tensor:
         """Return the scores at all masks, (N, V), in order."""
         length = max(len(request.ids) for request in requests)
@@ -152,12 +162,13 @@ class MaskedWords:
             logits = self.task.logits(self.model(**batch.inputs))
         return self.task.rows(logits, batch).masked_fill_(self._unusable, -torch.inf)
 
-    def _best(self, scores: Tensor, ids: Sequence[int], word: MaskableWord, num_candidates: int) -> list[str]:
-        start, end = word.tokens
-        original = self.tokenizer.decode(list(ids[start:end])).strip().casefold()
-        best = scores.topk(min(num_candidates + 1, len(scores)))
-        pieces = best.indices[best.values > -torch.inf].tolist()
-        return [text for piece in pieces if (text := self._texts[piece]).casefold() != original][:num_candidates]
+    def _text_of(self, ids: Sequence[int], word: MaskableWord) -> str:
+        return self.tokenizer.decode(list(ids[slice(*word.tokens)])).strip().casefold()
+
+    def _best(self, scores: Tensor, excluded: Collection[str], num_candidates: int) -> list[str]:
+        scores[[piece for word in excluded for piece in self._spelled.get(word, ())]] = -torch.inf
+        best = scores.topk(min(num_candidates, len(scores)))
+        return [self._texts[piece] for piece in best.indices[best.values > -torch.inf].tolist()]
 
 
 def _indent(text: str) -> int:

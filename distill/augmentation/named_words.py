@@ -27,6 +27,8 @@ class NamedWords:
         questions = [_words(example.question) for example in examples]
         self._in_answers = {word.casefold() for e in examples for answer in e.answers for word in _words(answer.text)}
         self._in_questions = {word.casefold() for words in questions for word in words}
+        #: All words of the questions and answers, casefolded.
+        self.all = frozenset(self._in_answers | self._in_questions)
         self._tied = {word.casefold() for words in questions for i, word in enumerate(words) if _ties(word, i == 0)}
 
     def __contains__(self, word: str) -> bool:

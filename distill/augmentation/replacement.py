@@ -27,7 +27,8 @@ class WordReplacement:
     of several pieces are hidden behind one mask, for want of the word vectors that the paper takes for them.
 
     Numbers, the answers of all questions of the paragraph, and the words that its questions and answers name, see
-    :class:`NamedWords`, are never replaced, so that questions keep their answers.
+    :class:`NamedWords`, are never replaced, and no word of a question or answer is put in the place of another, so that
+    questions keep their answers, and have no second one.
 
     Args:
         probability: Share of the replaceable words of a copy that are replaced.
@@ -73,9 +74,10 @@ class WordReplacement:
             num_groups = ceil(len(chosen) / num_hidden)
             # Words of a group stand apart, so that each sees its neighbours.
             groups = [chosen[first::num_groups] for first in range(num_groups)]
+            candidates = model.candidates(ids, groups, self.num_candidates, excluded=named.all)
             substitutes = {
                 word.span: like(found[generator.integers(len(found))], context[slice(*word.span)])
-                for group, named_for in zip(groups, model.candidates(ids, groups, self.num_candidates), strict=True)
+                for group, named_for in zip(groups, candidates, strict=True)
                 for word, found in zip(group, named_for, strict=True)
                 if found
             }

@@ -1,6 +1,7 @@
 """Copies with replaced words: answers stay exact, facts and names stay as they are."""
 
 import re
+from copy import deepcopy
 from importlib import resources
 from pathlib import Path
 
@@ -76,6 +77,25 @@ def test_every_word_of_an_answer_stays_everywhere(masked_words):
     [made] = WordReplacement(1.0, 5, 1)([example], masked_words, np.random.default_rng(0))
     words = re.findall(r"\w+", made.context)
     assert (words.count("la"), words.count("ONU"), words.count("un")) == (4, 2, 0)
+
+
+def test_no_word_of_a_question_or_answer_is_put_anywhere(masked_words):
+    examples = [
+        Example("a", "¿Qué río pasa por la Casa?", CONTEXT),
+        Example("b", "¿Quién era?", CONTEXT, (Answer("Mateo Güell", CONTEXT.index("Mateo")),)),
+    ]
+    tempting = masked_words.tokenizer(" río casa Mateo", add_special_tokens=False)["input_ids"]
+    assert len(tempting) == 3
+    masked_words = deepcopy(masked_words)
+    with torch.no_grad():
+        masked_words.model.lm_head.bias[tempting] = 100.0
+    ids, words = masked_words.read(CONTEXT)
+    assert set(masked_words.candidates(ids, [words[-1:]], 3)[0][0]) == {"río", "casa", "Mateo"}
+    for made in WordReplacement(1.0, 3, 2)(examples, masked_words, np.random.default_rng(0)):
+        found = re.findall(r"\w+", made.context.casefold())
+        assert not {"río", "casa", "qué", "era"} & set(found)
+        assert found.count("mateo") == 1
+        assert made.context != CONTEXT
 
 
 def test_share_of_replaced_words(masked_words):
