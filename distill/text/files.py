@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
+from distill.text.report import names
 from distill.types import UserError
 
 #: What a text file may be called; the last part says how it is compressed.
@@ -22,8 +23,11 @@ JSON_SUFFIXES = tuple(f".jsonl{compression}" for compression in COMPRESSIONS)
 _CHUNK_BYTES = 1 << 16
 
 
-def text_files(files: Sequence[str | Path]) -> list[Path]:
-    """Return the files that a list of files and folders stands for, a folder's in the order of their names.
+def text_files(files: Sequence[str | Path]) -> tuple[list[Path], list[Path]]:
+    """Return the files that a list of files and folders stands for, and what these folders hold beside them.
+
+    A folder stands for the text files in it, in the order of their names; for no hidden ones, which are the system's,
+    such as the ``._*.txt`` that macOS writes, and not for what lies in folders further down.
 
     Raises:
         UserError: If nothing is named, a path does not exist, a folder holds no text file, or a name has an ending
@@ -32,24 +36,38 @@ def text_files(files: Sequence[str | Path]) -> list[Path]:
     if not files:
         raise UserError("no files to read: give at least one .txt or .jsonl file or folder")
     found: list[Path] = []
+    passed_over: list[Path] = []
     for path in map(Path, files):
         if path.is_dir():
-            inside = [file for file in sorted(path.iterdir()) if is_text_file(file)]
-            if not inside:
-                raise UserError(f"{path}: the folder holds no *.txt or *.jsonl file, plain, .gz or .zst")
-            found += inside
+            inside = sorted(path.iterdir())
+            texts = [file for file in inside if _is_meant(file)]
+            others = [file for file in inside if not _is_meant(file)]
+            if not texts:
+                held = f"; it has {names(file.name for file in others)}" if others else ""
+                raise UserError(f"{path}: the folder itself holds no *.txt or *.jsonl, plain, .gz or .zst file{held}")
+            found += texts
+            passed_over += others
         elif not path.exists():
             raise UserError(f"{path}: no such file: check the path")
         elif not is_text_file(path):
             raise UserError(f"{path}: not a name for text: end it in .txt or .jsonl, with .gz or .zst if compressed")
         else:
             found.append(path)
-    return found
+    return found, passed_over
 
 
 def is_text_file(path: Path) -> bool:
     """Whether a file's name says that it holds plain text or JSON lines."""
-    return path.name.endswith(PLAIN_SUFFIXES + JSON_SUFFIXES)
+    return path.name.lower().endswith(PLAIN_SUFFIXES + JSON_SUFFIXES)
+
+
+def is_json_lines(path: Path) -> bool:
+    """Whether a file's name says that it holds JSON lines."""
+    return path.name.lower().endswith(JSON_SUFFIXES)
+
+
+def _is_meant(file: Path) -> bool:
+    return is_text_file(file) and not file.name.startswith(".") and file.is_file()
 
 
 def fingerprint_files(files: Sequence[Path]) -> str:
@@ -65,7 +83,7 @@ def fingerprint_files(files: Sequence[Path]) -> str:
                 digest.update(hashlib.file_digest(stream, "sha256").digest())
         except OSError as error:
             raise UserError(f"{path}: cannot be read: {error.strerror}") from None
-        digest.update("".join(path.suffixes[-2:]).encode())
+        digest.update("".join(path.suffixes[-2:]).lower().encode())
     return digest.hexdigest()
 
 
@@ -77,19 +95,20 @@ def open_bytes(path: Path) -> Iterator[io.BufferedReader]:
         UserError: If the file cannot be read, is damaged or cut off, or is ``.zst`` without the ``text`` extra.
     """
     decompression_errors: tuple[type[Exception], ...] = (gzip.BadGzipFile, EOFError, zlib.error)
+    suffix = path.suffix.lower()
     try:
         with path.open("rb") as file:
-            if path.suffix == ".gz":
+            if suffix == ".gz":
                 with gzip.open(file, "rb") as stream:
                     yield io.BufferedReader(stream, buffer_size=_CHUNK_BYTES)  # type: ignore[arg-type]
-            elif path.suffix == ".zst":
+            elif suffix == ".zst":
                 zstandard = _import_zstandard(path)
                 decompression_errors += (zstandard.ZstdError,)
                 yield io.BufferedReader(_ZstdStream(file, zstandard), buffer_size=_CHUNK_BYTES)
             else:
                 yield file
     except decompression_errors as error:
-        raise UserError(f"{path}: damaged or cut off, or not {path.suffix[1:]} at all: {error}") from None
+        raise UserError(f"{path}: damaged or cut off, or not {suffix[1:]} at all: {error}") from None
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror or error}") from None
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from distill.text.files import JSON_SUFFIXES, open_bytes
+from distill.text.files import is_json_lines, open_bytes
 from distill.text.report import TextReport
 from distill.types import UserError
 
@@ -59,7 +59,7 @@ def read_documents(
             _check_encoding(head, path)
             # Bytes that are not UTF-8 pass as lone surrogates, which UTF-8 never holds, and are counted afterwards.
             lines = io.TextIOWrapper(stream, encoding="utf-8-sig", errors="surrogateescape")
-            is_json = path.name.endswith(JSON_SUFFIXES)
+            is_json = is_json_lines(path)
             raw = _json_texts(lines, path, text_field, report) if is_json else _plain_texts(lines, separator, report)
             for text in raw:
                 document = _without_surrogates(text, path, report, strict).strip()

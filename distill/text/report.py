@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
+from itertools import islice
 from typing import Any
+
+#: Names of files in a line for people.
+_NAMES_SHOWN = 10
 
 
 @dataclass
@@ -13,6 +17,7 @@ class TextReport:
 
     Attributes:
         files: Files, or hub splits.
+        passed_over: What the folders that were named hold beside text files; not read.
         empty_files: Names of those of zero bytes.
         invalid_bytes: Name of a file to how many of its bytes, or lone surrogates in JSON, are not UTF-8; each was
             replaced by U+FFFD.
@@ -27,6 +32,7 @@ class TextReport:
     """
 
     files: int = 0
+    passed_over: list[str] = field(default_factory=list)
     empty_files: list[str] = field(default_factory=list)
     invalid_bytes: dict[str, int] = field(default_factory=dict)
     documents: int = 0
@@ -60,8 +66,10 @@ class TextReport:
             ['read 2 documents with 30 characters: 1 files']
         """
         lines = [f"read {self.documents:,} documents with {self.characters:,} characters: {self.files:,} files"]
+        if self.passed_over:
+            lines.append(f"passed over {len(self.passed_over):,} entries of folders: {names(self.passed_over)}")
         if self.empty_files:
-            lines.append(f"{len(self.empty_files):,} files are empty: {', '.join(self.empty_files)}")
+            lines.append(f"{len(self.empty_files):,} files are empty: {names(self.empty_files)}")
         for file, count in self.invalid_bytes.items():
             lines.append(f"replaced {count:,} bytes that are not UTF-8 in {file}")
         if self.empty_documents:
@@ -76,3 +84,14 @@ class TextReport:
         if self.unjudged:
             lines.append(f"{self.unjudged:,} documents are too short to judge their language: kept")
         return lines
+
+
+def names(of: Iterable[str]) -> str:
+    """Return names in a row, the first ones where there are many.
+
+    Example:
+        >>> names(["a.txt", "b.txt"])
+        'a.txt, b.txt'
+    """
+    first = list(islice(of, _NAMES_SHOWN + 1))
+    return ", ".join(first if len(first) <= _NAMES_SHOWN else [*first[:_NAMES_SHOWN], "…"])

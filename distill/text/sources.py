@@ -41,7 +41,7 @@ class FileSource(TextSource):
         separator: Separator = "blank_lines",
         strict: bool = False,
     ) -> None:
-        self.files = text_files(files)
+        self.files, self._passed_over = text_files(files)
         self.name = ", ".join(file.name for file in self.files)
         self._settings = (text_field, separator, strict)
 
@@ -51,6 +51,7 @@ class FileSource(TextSource):
 
     def documents(self, report: TextReport) -> Iterator[str]:
         """Yield the documents of the files in order."""
+        report.passed_over += map(str, self._passed_over)
         return read_documents(self.files, report, *self._settings)
 
 

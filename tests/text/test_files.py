@@ -50,10 +50,33 @@ def test_zstandard_without_its_extra_names_it(tmp_path, monkeypatch):
 def test_folder_stands_for_its_text_files_in_order_of_names(tmp_path):
     for name in ("b.txt", "a.jsonl.gz", "c.md", "d.txt.zst"):
         (tmp_path / name).touch()
-    assert [file.name for file in text_files([tmp_path, str(tmp_path / "b.txt")])] == [
-        *("a.jsonl.gz", "b.txt", "d.txt.zst"),
-        "b.txt",
-    ]
+    files, passed_over = text_files([tmp_path, str(tmp_path / "b.txt")])
+    assert [file.name for file in files] == ["a.jsonl.gz", "b.txt", "d.txt.zst", "b.txt"]
+    assert passed_over == [tmp_path / "c.md"]
+
+
+def test_what_a_folder_holds_beside_text_is_passed_over_by_name(tmp_path):
+    others = ["._a.txt", "b.text", "c.json", "folder.txt", "sub"]
+    for folder in ("folder.txt", "sub"):
+        (tmp_path / folder).mkdir()
+    for name in ("LIBRO.TXT", "a.txt", "e.JSONL.gz", "._a.txt", "b.text", "c.json", "sub/d.txt"):
+        (tmp_path / name).touch()
+    files, passed_over = text_files([tmp_path])
+    assert [file.name for file in files] == ["LIBRO.TXT", "a.txt", "e.JSONL.gz"]
+    assert [path.name for path in passed_over] == others
+
+
+def test_a_hidden_file_is_read_where_it_is_named(tmp_path):
+    file = tmp_path / ".notas.txt"
+    file.touch()
+    assert text_files([file]) == ([file], [])
+
+
+def test_a_folder_without_text_says_what_it_holds(tmp_path):
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "libro.pdf").touch()
+    with pytest.raises(UserError, match=r"the folder itself holds no .*; it has libro\.pdf, sub$"):
+        text_files([tmp_path])
 
 
 @pytest.mark.parametrize(
@@ -62,7 +85,7 @@ def test_folder_stands_for_its_text_files_in_order_of_names(tmp_path):
         ([], "no files to read"),
         (["missing.txt"], r"missing\.txt: no such file"),
         (["table.csv"], r"table\.csv: not a name for text: end it in \.txt or \.jsonl"),
-        (["empty"], "empty: the folder holds no"),
+        (["empty"], "empty: the folder itself holds no .* file$"),
     ],
 )
 def test_files_that_cannot_be_meant_are_refused(tmp_path, names, message):
@@ -70,6 +93,14 @@ def test_files_that_cannot_be_meant_are_refused(tmp_path, names, message):
     (tmp_path / "empty").mkdir()
     with pytest.raises(UserError, match=message):
         text_files([tmp_path / name for name in names])
+
+
+def test_names_in_capitals_are_read_alike(tmp_path):
+    (tmp_path / "A.TXT.GZ").write_bytes(gzip.compress(TEXT.encode()))
+    assert read(tmp_path / "A.TXT.GZ") == TEXT.encode()
+    for name in ("a.txt", "B.TXT"):
+        (tmp_path / name).write_text("uno", encoding="utf-8")
+    assert fingerprint_files([tmp_path / "a.txt"]) == fingerprint_files([tmp_path / "B.TXT"])
 
 
 def test_fingerprint_follows_contents_and_kind_not_names_or_times(tmp_path):

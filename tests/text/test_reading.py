@@ -26,6 +26,10 @@ def short_documents(monkeypatch):
     monkeypatch.setattr(reading, "MAX_DOCUMENT_CHARS", 40)
 
 
+def test_a_name_in_capitals_says_that_a_file_holds_json_lines(tmp_path):
+    assert read(tmp_path / "A.JSONL", '{"text": "uno"}')[0] == ["uno"]
+
+
 @pytest.mark.parametrize(
     ("separator", "documents"),
     [

@@ -13,6 +13,7 @@ def test_every_kind_of_loss_has_its_line():
     assert len(TextReport(files=1, documents=2).describe()) == 1
     report = TextReport(
         files=3,
+        passed_over=["t/e.pdf", "t/sub"],
         empty_files=["a.txt", "b.txt"],
         invalid_bytes={"c.txt": 1, "d.txt": 2},
         documents=9_000,
@@ -25,6 +26,7 @@ def test_every_kind_of_loss_has_its_line():
     )
     assert report.describe() == [
         "read 9,000 documents with 1,000,000 characters: 3 files",
+        "passed over 2 entries of folders: t/e.pdf, t/sub",
         "2 files are empty: a.txt, b.txt",
         "replaced 1 bytes that are not UTF-8 in c.txt",
         "replaced 2 bytes that are not UTF-8 in d.txt",
@@ -36,3 +38,10 @@ def test_every_kind_of_loss_has_its_line():
     ]
     report.foreign_dropped = 5
     assert "5 documents do not look like the language: dropped 5" in report.describe()
+
+
+def test_of_many_names_the_first_ones_are_shown():
+    names = [f"{i:02}.pdf" for i in range(12)]
+    assert TextReport(files=1, passed_over=names).describe()[1] == (
+        f"passed over 12 entries of folders: {', '.join(names[:10])}, …"
+    )

@@ -16,6 +16,14 @@ def test_files_are_read_again_and_again(tmp_path):
         assert (report.files, report.documents) == (2, 3)
 
 
+def test_what_folders_hold_beside_text_is_reported(tmp_path):
+    for name in ("a.txt", "b.pdf"):
+        (tmp_path / name).write_text("uno", encoding="utf-8")
+    report = TextReport()
+    assert list(FileSource([tmp_path]).documents(report)) == ["uno"]
+    assert report.passed_over == [str(tmp_path / "b.pdf")]
+
+
 def test_missing_file_is_refused_before_anything_is_read():
     with pytest.raises(UserError, match=r"missing\.txt: no such file"):
         FileSource(["missing.txt"])
