@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import unicodedata
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from tokenizers import ByteLevelBPETokenizer
@@ -17,13 +17,18 @@ from distill.files import Paths, listed_paths, new_folder, write_json
 from distill.tasks.question_answering.reading import read_examples
 from distill.text.coverage import measure_coverage
 from distill.text.duplicates import document_key
+from distill.text.language import LanguageCheck
 from distill.text.reading import Separator
 from distill.text.report import TextReport
+from distill.text.selection import DocumentFilter
 from distill.text.sources import EmbeddedSource, FileSource, TextSource
 from distill.types import UserError
 
 #: RoBERTa's special tokens, in the order of its ids.
 SPECIAL_TOKENS = ("<s>", "<pad>", "</s>", "<unk>", "<mask>")
+
+#: Counted, and dropped only where an option says so.
+_SPANISH = LanguageCheck()
 
 
 def train_tokenizer(texts: Iterable[str], vocab_size: int, max_length: int = 512) -> PreTrainedTokenizerFast:
@@ -69,12 +74,15 @@ def train_from_files(
     text_field: str = "text",
     document_separator: Separator = "blank_lines",
     held_out_every: int = 50,
+    deduplicate: bool = True,
+    language: LanguageCheck | None = _SPANISH,
 ) -> None:
     """Train a tokenizer on text files or on SQuAD JSON files, and write its folder with ``coverage.json``.
 
     Documents are streamed. One in ``held_out_every``, chosen by its hash, is left out of the training and used to
     measure tokens per word and the share of words in one piece. Of SQuAD files every question and context is learned
-    from, and coverage is measured on the same.
+    from, and coverage is measured on the same. What reading repaired and dropped is told and stands in
+    ``coverage.json``.
 
     Args:
         output: Folder to write; it must not exist yet.
@@ -85,6 +93,8 @@ def train_from_files(
         text_field: Name of the text in JSON lines.
         document_separator: What ends a document in plain text: ``blank_lines`` (two or more), ``line`` or ``file``.
         held_out_every: One document in this many is held out; 0 holds out none.
+        deduplicate: Whether a document equal to an earlier one, but for case and white space, is dropped.
+        language: What decides whether a document is in the language; counted, and dropped with ``drop: true``.
 
     Raises:
         UserError: If ``output`` exists, a file cannot be read, or no document is left to learn or to measure on.
@@ -99,31 +109,47 @@ def train_from_files(
     if squad_files:
         if other := next((file for file in paths if file not in squad_files), None):
             raise UserError(f"{squad_files[0]} is read as SQuAD and {other} as text: name files of one kind")
-        examples, _ = read_examples(squad_files)
+        examples, reading = read_examples(squad_files)
+        described, counted = reading.describe(), reading.as_dict()
         texts = list(dict.fromkeys(text for example in examples for text in (example.context, example.question)))
         tokenizer = train_tokenizer(texts, vocab_size, max_length)
         measured, coverage = "the training text", measure_coverage(texts, tokenizer)
     else:
         source = FileSource(paths, text_field, document_separator) if paths else EmbeddedSource()
-        tokenizer = train_tokenizer(_share(source, held_out_every, held_out=False), vocab_size, max_length)
+        report = TextReport()
+        shares = _Shares(source, held_out_every, deduplicate, language)
+        tokenizer = train_tokenizer(shares.read(report, held_out=False), vocab_size, max_length)
         measured = f"1 in {held_out_every} documents, held out" if held_out_every else "the training text"
-        coverage = measure_coverage(_share(source, held_out_every, held_out=bool(held_out_every)), tokenizer)
+        # The same documents are read again, so that their counts would be the same.
+        coverage = measure_coverage(shares.read(TextReport(), held_out=bool(held_out_every)), tokenizer)
+        described, counted = report.describe(), report.as_dict()
     with new_folder(target) as unfinished:
         tokenizer.save_pretrained(unfinished)
-        write_json(unfinished / "coverage.json", {"measured_on": measured, **asdict(coverage)})
+        write_json(unfinished / "coverage.json", {"measured_on": measured, **asdict(coverage), "reading": counted})
+    sys.stderr.writelines(f"{line}\n" for line in described)
     sys.stdout.write(f"{output}: {len(tokenizer):,} pieces; {coverage.describe()}, {measured}\n")
 
 
-def _share(source: TextSource, every: int, held_out: bool) -> Iterator[str]:
-    """Yield the documents that are held out, or those that are not, composed (NFC) as models see them."""
-    is_empty = True
-    for text in source.documents(TextReport()):
-        if (every > 0 and document_key(text) % every == 0) == held_out:
-            yield unicodedata.normalize("NFC", text)
-            is_empty = False
-    if is_empty:
-        what = "to measure on" if held_out else "to learn from"
-        raise UserError(f"{source.name}: no document is left {what}: change held_out_every, 0 holds out none")
+@dataclass(frozen=True)
+class _Shares:
+    """The documents of a source that are held out, and those that are not."""
+
+    source: TextSource
+    every: int
+    deduplicate: bool
+    language: LanguageCheck | None
+
+    def read(self, report: TextReport, held_out: bool) -> Iterator[str]:
+        """Yield one share, composed (NFC) as models see it; all documents are counted."""
+        is_empty = True
+        keep = DocumentFilter(report, self.deduplicate, self.language)
+        for text in keep(self.source.documents(report)):
+            if (self.every > 0 and document_key(text) % self.every == 0) == held_out:
+                yield unicodedata.normalize("NFC", text)
+                is_empty = False
+        if is_empty:
+            what = "to measure on" if held_out else "to learn from"
+            raise UserError(f"{self.source.name}: no document is left {what}: change held_out_every, 0 holds out none")
 
 
 if __name__ == "__main__":

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -13,10 +12,11 @@ from transformers import PreTrainedTokenizerBase
 
 from distill.files import new_folder, write_json
 from distill.text.blocks import MANIFEST, PARTS, TRAIN, VALIDATION, BlockWriter
-from distill.text.duplicates import SeenKeys, document_key
+from distill.text.duplicates import document_key
 from distill.text.language import LanguageCheck
 from distill.text.packing import BlockFrame, BlockPacker, backend_state, tokenize
 from distill.text.report import TextReport
+from distill.text.selection import DocumentFilter
 from distill.text.sources import TextSource
 
 #: Raised whenever the files of the cache or what stands in them changes, so that older caches are not read.
@@ -71,20 +71,9 @@ def fingerprint(source: TextSource, tokenizer: PreTrainedTokenizerBase, preparat
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]
 
 
-def kept_documents(source: TextSource, preparation: Preparation, report: TextReport) -> Iterator[str]:
-    """Yield the documents of a source that are neither duplicates nor dropped for their language; count the others."""
-    seen = SeenKeys()
-    for text in source.documents(report):
-        if preparation.deduplicate and not seen.add(document_key(text)):
-            report.duplicates += 1
-            continue
-        if preparation.language is not None and not preparation.language.keeps(text, report):
-            continue
-        yield text
-
-
 def _build(source: TextSource, tokenizer: PreTrainedTokenizerBase, preparation: Preparation, folder: Path) -> None:
     report = TextReport()
+    keep = DocumentFilter(report, preparation.deduplicate, preparation.language)
     frame = BlockFrame.of(tokenizer)
     dtype = np.dtype(np.uint16 if len(tokenizer) <= 1 << 16 else np.uint32)
     length, crossing = preparation.block_length, preparation.cross_documents
@@ -94,7 +83,7 @@ def _build(source: TextSource, tokenizer: PreTrainedTokenizerBase, preparation: 
         BlockWriter(folder, VALIDATION, dtype, packers[1]) as validation,
     ):
         every = preparation.validation_every
-        for text, ids in tokenize(kept_documents(source, preparation, report), tokenizer):
+        for text, ids in tokenize(keep(source.documents(report)), tokenizer):
             held_out = every and document_key(text) % every == 0
             (validation if held_out else train).add(ids)
         parts = {TRAIN: train.finish(), VALIDATION: validation.finish()}

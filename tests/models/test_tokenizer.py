@@ -4,6 +4,7 @@ import unicodedata
 import pytest
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
+from distill.entry import run_function
 from distill.models.tokenizer import SPECIAL_TOKENS, train_from_files, train_tokenizer
 from distill.text.duplicates import document_key
 from distill.types import UserError
@@ -163,6 +164,50 @@ def test_held_out_documents_are_not_learned_from(tmp_path):
     expected = train_tokenizer(kept, 290).backend_tokenizer.to_str()
     loaded = AutoTokenizer.from_pretrained(tmp_path / "share").backend_tokenizer
     assert json.loads(loaded.to_str())["model"] == json.loads(expected)["model"]
+
+
+ENGLISH = "The cat sat on the mat and the dog was with it, as they had been for most of the day at the old house."
+
+
+def test_what_reading_repairs_and_drops_is_told(tmp_path, capsys):
+    folder = tmp_path / "text"
+    folder.mkdir()
+    documents = [f"Lucía Ferrer, la número {i}, nació en Cádiz." for i in range(20)]
+    text = "\n".join([*documents, *documents[:7], ENGLISH]).encode() + b"\nMateo vive en \xc1vila."
+    (folder / "a.txt").write_bytes(text)
+    (folder / "b.pdf").touch()
+    options = {"vocab_size": 270, "document_separator": "line", "held_out_every": 0}
+    train_from_files(str(tmp_path / "new"), str(folder), **options)
+    told = capsys.readouterr()
+    for line in (
+        "read 29 documents",
+        f"passed over 1 entries of folders: {folder / 'b.pdf'}",
+        f"replaced 1 bytes that are not UTF-8 in {folder / 'a.txt'}",
+        "dropped 7 documents that had come before",
+        "1 documents do not look like the language: kept",
+    ):
+        assert line in told.err
+    assert len(told.out.splitlines()) == 1
+    coverage = coverage_of(tmp_path / "new")
+    reading = coverage["reading"]
+    assert (coverage["documents"], reading["documents"], reading["duplicates"], reading["foreign"]) == (22, 29, 7, 1)
+    assert reading["invalid_bytes"] == {str(folder / "a.txt"): 1}
+
+    run_function(
+        train_from_files,
+        [
+            *(f"--output={tmp_path / 'spanish'}", f"--files={folder}", "--language.drop=true", "--deduplicate=false"),
+            *(f"--{name}={value}" for name, value in options.items()),
+        ],
+    )
+    coverage = coverage_of(tmp_path / "spanish")
+    assert (coverage["documents"], coverage["reading"]["foreign_dropped"]) == (28, 1)
+
+
+def test_what_reading_questions_repairs_is_told(squad_file, tmp_path, capsys):
+    train_from_files(str(tmp_path / "new"), [str(squad_file)], vocab_size=300)
+    assert "read 18 questions" in capsys.readouterr().err
+    assert coverage_of(tmp_path / "new")["reading"]["questions"] == 18
 
 
 def test_questions_are_all_learned_from_and_measured_on(squad_file, tmp_path):
