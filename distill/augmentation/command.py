@@ -14,6 +14,7 @@ from rich.progress import track
 
 from distill.answering.answerer import QuestionAnswerer
 from distill.augmentation.cloze import Cloze, Fact
+from distill.augmentation.composed import composed
 from distill.augmentation.masked_words import MaskedWords
 from distill.augmentation.output import write_squad
 from distill.augmentation.paragraphs import paragraphs
@@ -67,10 +68,20 @@ def augment(
     masked_words = MaskedWords.from_pretrained(model, batch_size)
     contexts = [list(group) for _, group in groupby(examples, key=lambda example: example.context)]
     made: list[Example] = []
+    num_left_out = 0
     for number, group in enumerate(track(contexts, "augmenting", console=console, disable=not progress_bar)):
-        made += replacement(group, masked_words, np.random.default_rng((seed, number)))
+        if (questions := composed(group)) is None:
+            num_left_out += 1
+        else:
+            made += replacement(questions, masked_words, np.random.default_rng((seed, number)))
+    if num_left_out:
+        console.print(
+            f"left out {num_left_out:,} contexts in which an answer ends or begins between a letter and its accent"
+        )
+    if not made:
+        raise UserError(f"{', '.join(listed_paths(input))}: no context is left")
     write_squad(target, "augmented", made)
-    console.print(f"{target}: {len(made):,} questions about {num_copies * len(contexts):,} contexts")
+    console.print(f"{target}: {len(made):,} questions about {num_copies * (len(contexts) - num_left_out):,} contexts")
 
 
 def cloze(

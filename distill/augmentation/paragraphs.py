@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterable, Iterator
 
 from distill.augmentation.cloze import sentences
@@ -11,7 +12,7 @@ _BLANK_LINE = re.compile(r"\n[^\S\n]*\n\s*")
 
 
 def paragraphs(documents: Iterable[str], min_chars: int, max_chars: int) -> Iterator[str]:
-    """Yield the paragraphs of documents on one line each, long ones cut between sentences.
+    """Yield the paragraphs of documents, composed (NFC), on one line each, long ones cut between sentences.
 
     Args:
         documents: Texts whose paragraphs are parted by blank lines.
@@ -19,7 +20,7 @@ def paragraphs(documents: Iterable[str], min_chars: int, max_chars: int) -> Iter
         max_chars: Longest piece; a longer sentence is passed over.
     """
     for document in documents:
-        for paragraph in _BLANK_LINE.split(document):
+        for paragraph in _BLANK_LINE.split(unicodedata.normalize("NFC", document)):
             for piece in _pieces(" ".join(paragraph.split()), max_chars):
                 if min_chars <= len(piece) <= max_chars:
                     yield piece

@@ -1,5 +1,7 @@
 """Facts of plain text, and the questions that ask for them."""
 
+import unicodedata
+
 import pytest
 
 from distill.augmentation.cloze import GAP, Cloze, sentences
@@ -62,3 +64,9 @@ def test_paragraphs_are_joined_lines_of_the_right_length():
     found = list(paragraphs([document], min_chars=10, max_chars=60))
     assert found[0] == "Uno dos tres."
     assert found[1:] == ["Una frase larga. Una frase larga. Una frase larga."] * 3 + ["Una frase larga."]
+
+
+def test_paragraphs_are_composed_so_that_names_keep_their_letters():
+    document = unicodedata.normalize("NFD", "Ayer vino a la villa de Soria la hija de María Núñez.")
+    [paragraph] = paragraphs([document], min_chars=10, max_chars=60)
+    assert [paragraph[slice(*fact.span)] for fact in Cloze().facts(paragraph)] == ["Soria", "María Núñez"]

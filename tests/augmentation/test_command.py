@@ -1,6 +1,7 @@
 """``train.py augment`` and ``train.py cloze``, and a run that learns layers from what they write."""
 
 import json
+import unicodedata
 
 import pytest
 import yaml
@@ -32,6 +33,32 @@ def test_the_seed_decides(augmented, backbone_folder, squad_file, capsys):
     assert augmented.read_bytes() == first
     main(["augment", *options, "--overwrite=true", "--seed=1"])
     assert augmented.read_bytes() != first
+
+
+def test_decomposed_text_gives_the_same_copies(augmented, backbone_folder, squad_file, tmp_path):
+    document = json.loads(squad_file.read_text(encoding="utf-8"))
+    for paragraph in document["data"][0]["paragraphs"]:
+        context = paragraph["context"]
+        for answer in [answer for question in paragraph["qas"] for answer in question["answers"]]:
+            answer["answer_start"] = len(unicodedata.normalize("NFD", context[: answer["answer_start"]]))
+    decomposed = unicodedata.normalize("NFD", json.dumps(document, ensure_ascii=False))
+    squad_file.write_text(decomposed, encoding="utf-8")
+    target = tmp_path / "decomposed.json"
+    main(["augment", f"--model={backbone_folder}", f"--input={squad_file}", f"--output={target}", "--num_copies=3"])
+    assert target.read_bytes() == augmented.read_bytes()
+
+
+def test_contexts_whose_answers_cut_a_letter_are_left_out_and_counted(backbone_folder, tmp_path, capsys):
+    paragraphs = []
+    for number, (context, answer) in enumerate([("Ayer llamo\u0301 Ana.", "llamo"), ("Ayer vino Ana.", "Ana")]):
+        answers = [{"text": answer, "answer_start": context.index(answer)}]
+        paragraphs.append({"context": context, "qas": [{"id": str(number), "question": "¿Qué?", "answers": answers}]})
+    (tmp_path / "a.json").write_text(json.dumps({"data": [{"paragraphs": paragraphs}]}), encoding="utf-8")
+    options = [f"--model={backbone_folder}", f"--input={tmp_path / 'a.json'}", f"--output={tmp_path / 'b.json'}"]
+    main(["augment", *options])
+    told = capsys.readouterr().err
+    assert "left out 1 contexts in which an answer ends or begins between a letter and its accent" in told
+    assert "2 questions about 2 contexts" in told
 
 
 def test_cloze_questions_have_the_teachers_answers(teacher_folder, text_file, tmp_path, capsys):
