@@ -37,12 +37,19 @@ class PairedComparison:
         baseline: The same of the other side.
         difference: The mean over seeds of student minus baseline.
         interval: Where that difference lies with 95 % confidence, for other items about other texts.
+        student_interval: Where the student's mean over seeds lies.
+        ratio: The student's mean over the baseline's, so what a student keeps of its teacher's where that is the
+            baseline; none where the baseline's is 0.
+        ratio_interval: Where that share lies, paired as the difference is, over the resamples in which it is one.
     """
 
     student: list[float]
     baseline: list[float]
     difference: float
     interval: Interval
+    student_interval: Interval
+    ratio: float | None
+    ratio_interval: Interval | None
 
 
 def compare(
@@ -95,10 +102,20 @@ def _compare(tallies: NDArray[np.float64], texts: Sequence[str]) -> PairedCompar
     """Compare the two sides' parts and wholes of each seed and item, (2, I, N, 2)."""
     num_seeds, num_items = tallies.shape[1:3]
     columns = tallies.transpose(2, 0, 1, 3).reshape(num_items, -1)
-    resampled = _scores(resampled_sums(columns, texts).reshape(-1, 2, num_seeds, 2))
+    resampled = _scores(resampled_sums(columns, texts).reshape(-1, 2, num_seeds, 2)).mean(axis=-1)
     scores = _scores(tallies.sum(axis=2))
-    interval = percentile_interval((resampled[:, 0] - resampled[:, 1]).mean(axis=-1))
-    return PairedComparison(scores[0].tolist(), scores[1].tolist(), float((scores[0] - scores[1]).mean()), interval)
+    student, baseline = scores.mean(axis=-1)
+    is_share = resampled[:, 1] > 0
+    shares = resampled[is_share, 0] / resampled[is_share, 1]
+    return PairedComparison(
+        student=scores[0].tolist(),
+        baseline=scores[1].tolist(),
+        difference=float(student - baseline),
+        interval=percentile_interval(resampled[:, 0] - resampled[:, 1]),
+        student_interval=percentile_interval(resampled[:, 0]),
+        ratio=float(student / baseline) if baseline else None,
+        ratio_interval=percentile_interval(shares) if baseline else None,
+    )
 
 
 def _scores(sums: NDArray[np.float64]) -> NDArray[np.float64]:

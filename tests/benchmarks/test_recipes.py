@@ -12,6 +12,7 @@ from lightning.pytorch import Trainer
 
 from distill.cli import main
 from distill.files import write_json
+from distill.metrics.bootstrap import bootstrap_interval
 from distill.types import Answer, Example, ModelShape, UserError
 from tests.benchmarks.recipes import comparison as comparison_module
 from tests.benchmarks.recipes.arms import ARMS, CONFIGS, Models, Sizes, command_line
@@ -193,7 +194,7 @@ def test_early_look_shows_what_is_finished_over_the_seeds_that_best_has_too(earl
     outcome = early_look(*(("steps", *run, 100, 1.0, 50.0) for run in runs))
     assert {arm: [run.seed for run in runs] for arm, runs in outcome.steps.items()} == {"paper": [1, 2], "best": [2]}
     assert outcome.steps["paper"][0].learning_rate == 1e-3
-    paper, best = rows(outcome.steps, 100.0, TEST_QUESTIONS)
+    paper, best = rows(outcome.steps, outcome.teacher, TEST_QUESTIONS)
     assert paper.f1 == best.f1 == [100.0]
     assert not outcome.time
 
@@ -255,21 +256,44 @@ def test_leads_and_retention_by_hand():
         "labels": [result("labels", 1, ["", "", "", right], 1.0), result("labels", 2, [half] * 4, 3.0)],
         "best": [result("best", 1, [right] * 4, 2.0), result("best", 2, [right] * 3 + [""], 2.0)],
     }
-    labels, best = rows(results, 80.0, examples)
+    teacher = {example.question_id: right for example in examples[:3]} | {"q3": ""}
+    labels, best = rows(results, teacher, examples)
     assert labels.f1 == pytest.approx([25.0, 200 / 3])
     assert best.f1 == pytest.approx([100.0, 75.0])
     assert labels.exact_match == [25.0, 0.0]
     assert labels.lead == pytest.approx(87.5 - (25 + 200 / 3) / 2)
     assert labels.interval.low <= labels.lead <= labels.interval.high
     assert labels.seconds == 2.0
-    assert best.retention == pytest.approx(87.5 / 80)
+    assert (labels.cost, best.cost) == (1.0, 1.0)
+    expected = bootstrap_interval([100 / 3] * 3 + [250 / 3], range(4))
+    assert labels.f1_interval == pytest.approx(expected)
+    assert best.retention == pytest.approx(87.5 / 75)
+    # Three questions of 100 % each, one of 50 points more than the teacher's 0: least where it is never drawn.
+    assert best.retention_interval.low == 1.0
     assert best.lead is None
-    teacher = {example.question_id: right for example in examples}
     summary = summarise(Outcome(teacher, results, {}, {"labels": {1e-3: 50.0}}), examples)
     table = markdown(summary)
-    assert "Teacher: F1 100.00, EM 100.00 on 4 questions." in table
-    assert "| best.yaml | 0.001 | 10 | 2 | **87.5** (100.0, 75.0) | 87.5 | 87.5 % |  |  |" in table
+    assert "Teacher: F1 75.00, EM 75.00 on 4 questions." in table
+    row = next(line for line in table.splitlines() if line.startswith("| best.yaml |"))
+    assert row.startswith(
+        "| best.yaml | 0.001 | 10 | 2 | 1.00 | **87.5** (100.0, 75.0) | 62.5 to 100.0 | 87.5 | 116.7 % | 100.0 to "
+    )
+    assert row.endswith(" |  |  |")
     assert "equal time" not in table
+
+
+def test_arms_that_did_not_meet_the_budget_are_marked_at_equal_time_alone():
+    answers = {"q": "rojo"}
+    seconds = {"labels": 130.0, "paper": 91.0, "best": 100.0}
+    results = {arm: [Result(arm, 1, 1e-3, 10, cost, {}, {}, answers)] for arm, cost in seconds.items()}
+    table = markdown(summarise(Outcome(answers, results, results, {}), TEST_QUESTIONS))
+    steps, time = table.split("At equal time")
+    assert time.startswith(" (*: off by more than 10 %):")
+    assert "| labels only | 0.001 | 10 | 130 | 1.30 * |" in time
+    assert "| SpanishTinyRoBERTa | 0.001 | 10 | 91 | 0.91 |" in time
+    assert "*:" not in steps
+    assert "| 1.30 |" in steps
+    assert "retention_interval" in summarise(Outcome(answers, results, {}, {}), TEST_QUESTIONS)["steps"][0]
 
 
 def test_embedded_questions_are_in_one_part_each(tmp_path):

@@ -33,6 +33,25 @@ def test_differences_are_paired_by_question_and_averaged_over_seeds():
     assert expected.low < 25.0 < expected.high
 
 
+def test_share_of_the_baseline_is_paired_by_question_and_scores_have_intervals_of_their_own():
+    questions = [EXAMPLES[0], EXAMPLES[3]]  # one a paragraph: a resample has one of them twice, or both
+    student, baseline = [{"a": "Ana", "d": "En"}, {"a": "vino", "d": "En"}], [RIGHT, {**RIGHT, "d": "En"}]
+    result = compare(QuestionAnswering(), questions, student, baseline)["exact_match"]
+    # Means over seeds, student and baseline: a 50 and 100, d 0 and 50; together 25 and 75.
+    assert result.student_interval == (0.0, 50.0)
+    assert result.ratio == pytest.approx(1 / 3)
+    assert result.ratio_interval == (0.0, 0.5)
+    # Wrong on the same question: nothing is lost, whichever are drawn, though the score itself may be anything.
+    same = compare(QuestionAnswering(), questions, student[:1], [{"a": "Ana", "d": ""}])["exact_match"]
+    assert (same.ratio, same.ratio_interval, same.student_interval) == (1.0, (1.0, 1.0), (0.0, 100.0))
+
+
+def test_there_is_no_share_of_nothing():
+    nothing = dict.fromkeys(RIGHT, "nada")
+    result = compare(QuestionAnswering(), EXAMPLES, [RIGHT], [nothing])["exact_match"]
+    assert (result.ratio, result.ratio_interval) == (None, None)
+
+
 def test_equal_sides_have_no_difference_and_no_interval():
     for result in compare(QuestionAnswering(), EXAMPLES, [RIGHT], [RIGHT]).values():
         assert (result.student, result.difference, *result.interval) == ([100.0], 0.0, 0.0, 0.0)
