@@ -6,7 +6,7 @@ Hidden state 0 is the embedding output; hidden state l (1..L) is the output of l
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
@@ -79,9 +79,9 @@ class Batch:
         windows: The windows themselves, for decoding, of the kind that the task's evaluation takes (:class:`Window`
             in question answering); empty in training batches.
         task: The name of the task that the batch is of, where a run trains several.
-        weight: How much the means over this batch count beside those of others: its windows over those of an average
-            batch, where batches hold more or fewer on purpose, so that each window of an epoch counts alike.
         others: The other batches of the task whose gradients make up the same optimizer step; they stay on the CPU.
+            None where there is an ``average``.
+        average: What the batches of its data hold on average, where they hold more or less on purpose.
     """
 
     inputs: dict[str, Tensor]
@@ -89,8 +89,8 @@ class Batch:
     window_ids: Tensor
     windows: list[Any] = field(default_factory=list)
     task: str | None = None
-    weight: float = 1.0
     others: Sequence[Batch] = ()
+    average: AverageBatch | None = None
 
     @property
     def attention_mask(self) -> Tensor:
@@ -104,6 +104,30 @@ class Batch:
             return {name: tensor.to(device, non_blocking=non_blocking) for name, tensor in tensors.items()}
 
         return replace(self, inputs=move(self.inputs), labels=move(self.labels))
+
+
+class AverageBatch:
+    """What one process's batches of a pass hold on average, of whatever a loss counts.
+
+    A loss that is divided by its average count, and not by the batch's own, sums over the steps of a pass to its mean
+    over the whole pass, however unlike the batches are.
+
+    Args:
+        sample: Reads windows that stand for all, as batches on the CPU.
+        share: What an average batch holds, as a share of what the sample holds.
+    """
+
+    def __init__(self, sample: Callable[[], Iterable[Batch]], share: float) -> None:
+        self._sample = sample
+        self._share = share
+
+    def counts(self, count: Callable[[Batch], Mapping[str, Tensor]]) -> dict[str, float]:
+        """Return the average of each of some counts of a batch."""
+        sums: dict[str, float] = {}
+        for batch in self._sample():
+            for name, number in count(batch).items():
+                sums[name] = sums.get(name, 0.0) + float(number)
+        return {name: self._share * number for name, number in sums.items()}
 
 
 class LayerMap(NamedTuple):

@@ -62,7 +62,8 @@ class SquadDataModule(WindowedDataModule):
         pad_to_max_length: Whether every training window is padded to ``max_length`` and batches are drawn regardless
             of length, as recipes do that average over padding.
         max_tokens: In place of ``batch_size``, tokens of a training batch at most, padding included, per process: many
-            short windows or few long ones. A batch weighs by its windows, so that each of an epoch counts alike.
+            short windows or few long ones. Each term weighs a batch by its items (windows, tokens or pairs), so that
+            the steps of an epoch add up to the mean over all of it.
 
     Raises:
         UserError: If a number is out of range.

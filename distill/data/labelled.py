@@ -52,7 +52,8 @@ class LabelledDataModule(WindowedDataModule):
         num_workers: Processes that prepare batches; 0 stays in the main one.
         cache_dir: Where tokenised windows are kept.
         max_tokens: In place of ``batch_size``, tokens of a training batch at most, padding included, per process: many
-            short windows or few long ones. A batch weighs by its windows, so that each of an epoch counts alike.
+            short windows or few long ones. Each term weighs a batch by its items (windows, tokens or pairs), so that
+            the steps of an epoch add up to the mean over all of it.
 
     Raises:
         UserError: If there is no task with labels, a number is out of range, or ``hub_splits`` names no known part.

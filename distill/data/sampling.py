@@ -117,8 +117,6 @@ class PassSampler(Sampler[list[int]], ABC):
         num_ranks: How many processes there are.
     """
 
-    #: Windows of a process's part of a batch on average, where batches hold more or fewer on purpose.
-    mean_windows: float | None = None
     #: Windows of a pass that no process sees; in every pass others.
     num_left_out: int
 
@@ -186,6 +184,7 @@ class TokenBudgetSampler(PassSampler):
         sizes = [size for batch in self._batches() if (size := len(batch)) >= num_ranks]
         self.num_left_out = len(widths) - sum(sizes)
         self._num_batches = len(sizes)
+        #: Windows of a process's part of a batch on average.
         self.mean_windows = sum(sizes) / max(1, len(sizes)) / num_ranks
 
     def __len__(self) -> int:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from itertools import pairwise
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from torch.utils.data import DataLoader, Dataset
 
 from distill.data.mixing import first_batches
 from distill.stages import StagePlan
-from distill.types import Batch
+from distill.types import AverageBatch, Batch
 
 
 class Segment(NamedTuple):
@@ -119,8 +119,11 @@ class TrainingLoader:
         batches = [self._at(start + index) for index in range(first, end)]
         if len(batches) == 1:
             return batches
+        # Batches that count by what an average one holds need no others.
         return [
             replace(batch, others=[other for other in batches if other is not batch and other.task == batch.task])
+            if batch.average is None
+            else batch
             for batch in batches
         ]
 
@@ -135,7 +138,9 @@ class TrainingLoader:
         if position != index:
             batches = self._batches(part, index)
         self._open[part] = (index + 1, batches)
-        return next(batches)
+        batch = next(batches)
+        average = _average_of(self.loaders[part].dataset, batch.task)
+        return batch if average is None else replace(batch, average=average)
 
     def _batches(self, part: str | None, index: int) -> Iterator[Batch]:
         loader = self.loaders[part]
@@ -144,3 +149,9 @@ class TrainingLoader:
             loader.sampler.set_epoch(num_passes, num_done)  # type: ignore[attr-defined]
             yield from loader
             num_passes, num_done = num_passes + 1, 0
+
+
+def _average_of(dataset: Any, task: str | None) -> AverageBatch | None:
+    """Return what batches of a data set, or of a task's in it, hold on average, where it says."""
+    average: AverageBatch | None = getattr(dataset if task is None else dataset.parts[task], "average", None)
+    return average

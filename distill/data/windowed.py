@@ -9,6 +9,7 @@ from typing import Any
 
 from torch.utils.data import DataLoader
 
+from distill.data.averages import average_batch
 from distill.data.base import SPLITS, TaskDataModule
 from distill.data.sampling import EvaluationSampler, TokenBudgetSampler, TrainingSampler, evaluation_batches
 from distill.data.windows import WindowDataset
@@ -150,7 +151,7 @@ class WindowedDataModule(TaskDataModule):
         if self.max_tokens is None:
             return self._training_loader(windows, self._sampler(windows))
         sampler = TokenBudgetSampler(windows.widths, self.max_tokens, self.seed, *self._rank())
-        windows.mean_windows = sampler.mean_windows
+        windows.average = average_batch(windows, sampler)
         return self._training_loader(windows, sampler)
 
     def _sampler(self, windows: WindowDataset) -> TrainingSampler:

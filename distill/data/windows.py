@@ -20,7 +20,7 @@ from distill.data.columns import Columns
 from distill.files import new_folder
 from distill.processor import LENGTH_MULTIPLE
 from distill.text.packing import backend_state
-from distill.types import Batch, Example, Window
+from distill.types import AverageBatch, Batch, Example, Window
 
 #: Raised whenever the columns of a cached table change their meaning, so that older caches are not read.
 CACHE_VERSION = 1
@@ -131,8 +131,8 @@ class WindowDataset(Dataset[Batch]):
         self.examples = examples
         self.fingerprint = fingerprint
         self.max_length = max_length
-        #: Windows of a batch on average, where batches hold more or fewer on purpose and weigh accordingly.
-        self.mean_windows: float | None = None
+        #: What batches hold on average, where they hold more or less on purpose.
+        self.average: AverageBatch | None = None
         self.with_windows = with_windows
         self._num_windows = len(table)
         self._columns = Columns(table)
@@ -146,10 +146,7 @@ class WindowDataset(Dataset[Batch]):
         return self._num_windows
 
     def __getitem__(self, window_ids: list[int]) -> Batch:
-        batch = self._collate(self._columns.rows(window_ids), window_ids, self.examples if self.with_windows else None)
-        if self.mean_windows is not None:
-            batch.weight = len(window_ids) / self.mean_windows
-        return batch
+        return self._collate(self._columns.rows(window_ids), window_ids, self.examples if self.with_windows else None)
 
     @property
     def widths(self) -> NDArray[np.int64]:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import torch
 from torch import Tensor
 
 from distill.distributed.processes import num_processes, sum_over_processes
-from distill.types import Mean
+from distill.losses.objective import Objective
+from distill.types import AverageBatch, Mean
 
 
 @dataclass(frozen=True)
@@ -17,10 +19,11 @@ class Share:
     """What a batch of one of R processes holds of a mean over all of them.
 
     Attributes:
-        loss: (), ``R * weight * total_r / sum over processes of count``, with its gradients. Its mean over the
-            processes is ``weight * value`` where the step is one batch; so gradients that are averaged over processes,
-            as DDP and FSDP do, are those of ``weight * value``. Where gradients of several batches make up a step,
-            count and weight are summed over these: the gradients add up to those of one mean over all their items.
+        loss: (), ``R * N * total_r / sum over processes and batches of count``, with its gradients, where the
+            gradients of N batches make up a step. Averaged over processes, as DDP and FSDP do, and over the N batches,
+            as the Trainer does, they are those of one mean over all items of the step. Where batches hold more or less
+            on purpose it is ``total_r / average count of a process's batch``: averaged over the steps of a pass too,
+            they are those of one mean over all items of the pass.
         value: (), the batch's own mean, ``sum over processes of total / sum of count``, detached and the same on each.
     """
 
@@ -29,7 +32,9 @@ class Share:
 
 
 def share_means(
-    means: Mapping[str, Mean], weight: float = 1.0, others: Sequence[Mapping[str, Tensor]] = ()
+    means: Mapping[str, Mean],
+    others: Sequence[Mapping[str, Tensor]] = (),
+    averages: Mapping[str, float] = MappingProxyType({}),
 ) -> dict[str, Share]:
     """Return each mean's :class:`Share`, 0 where nothing was counted; collective, in one message for all of them.
 
@@ -37,28 +42,43 @@ def share_means(
 
     Args:
         means: The means over one batch.
-        weight: The weight of this process's batches of the step; the processes' mean counts.
         others: The counts of the step's other batches, () each, on the CPU.
+        averages: The average counts of a process's batches, where they hold more or less on purpose.
     """
     step = {name: mean.count for name, mean in means.items()}
     if others:
         for name, count in step.items():
             rest = torch.stack([counts[name] for counts in others]).sum()
             step[name] = count + rest.to(count.device, non_blocking=True)
-    if num_processes() == 1:
-        return {
-            name: Share(Mean(weight * mean.total, step[name]).value, mean.value.detach())
-            for name, mean in means.items()
-        }
-    own = [
-        torch.stack((mean.total.detach().double(), mean.count.double(), step[name].double()))
-        for name, mean in means.items()
-    ]
-    weights = torch.full((1, 3), weight, dtype=torch.float64, device=own[0].device)
-    *sums, (summed_weight, _, _) = sum_over_processes(torch.cat((torch.stack(own), weights)))
-    shares = {}
-    for (name, mean), (total, count, step_count) in zip(means.items(), sums, strict=True):
-        joined = Mean(summed_weight.to(mean.total.dtype) * mean.total, step_count.to(mean.count.dtype))
-        value = Mean(total.to(mean.total.dtype), count.to(mean.count.dtype)).value
-        shares[name] = Share(joined.value, value)
-    return shares
+    values = {name: mean.value.detach() for name, mean in means.items()}
+    if num_processes() > 1:
+        own = [(mean.total.detach(), mean.count, step[name]) for name, mean in means.items()]
+        sums = sum_over_processes(torch.stack([torch.stack([part.double() for part in parts]) for parts in own]))
+        for (name, mean), (total, count, step_count) in zip(means.items(), sums, strict=True):
+            values[name] = Mean(total.to(mean.total.dtype), count.to(mean.count.dtype)).value
+            step[name] = step_count.to(mean.count.dtype)
+    weight = num_processes() * (1 + len(others))
+    losses = {name: Mean(weight * mean.total, step[name]).value for name, mean in means.items()}
+    # What the sample of an average batch does not hold at all is as rare as not to matter; it stays the batch's own.
+    losses |= {name: means[name].total / average for name, average in averages.items() if average}
+    return {name: Share(loss, values[name]) for name, loss in losses.items()}
+
+
+class AverageCounts:
+    """What each active term counts in an average batch; counted once for each stage and kind of data."""
+
+    def __init__(self) -> None:
+        self._average: AverageBatch | None = None
+        self._weights: Mapping[str, float] = {}
+        self._counts: dict[str, float] = {}
+
+    def __call__(
+        self, average: AverageBatch | None, weights: Mapping[str, float], objective: Objective
+    ) -> dict[str, float]:
+        """Return name to count, of the terms with a weight above 0; nothing where no batch is an average one."""
+        if average is None:
+            return {}
+        if average is not self._average or weights != self._weights:
+            self._counts = average.counts(lambda batch: objective.counts(batch, weights))
+            self._average, self._weights = average, dict(weights)
+        return self._counts

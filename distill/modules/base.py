@@ -20,7 +20,7 @@ from distill.log_steps import is_log_step
 from distill.losses.balance import LossBalance
 from distill.losses.base import DistillationLoss
 from distill.losses.objective import Objective
-from distill.losses.share import Share, share_means
+from distill.losses.share import AverageCounts, Share, share_means
 from distill.models.recording import Recorder
 from distill.models.sharing import share_encoder
 from distill.modules.run import RunModule, part_of, run_data
@@ -72,6 +72,7 @@ class TaskModule(RunModule):
         #: Scores and predictions of the student in the latest validation, test or prediction.
         self.last_evaluation: EvaluationResult | None = None
         self._evaluation: Evaluation | None = None
+        self._averages = AverageCounts()
 
     @property
     def teacher(self) -> PreTrainedModel | None:
@@ -172,12 +173,11 @@ class TaskModule(RunModule):
     def shares(self, batch: Batch, weights: Mapping[str, float], temperature: float) -> dict[str, Share]:
         """Return what a batch holds of each active term's mean over its optimizer step, on all processes; collective.
 
-        The Trainer divides by the batches of a step: with gradients accumulated, the sum is what one batch of all of
-        their windows would give.
+        The Trainer divides by the batches of a step: gradients that are accumulated sum to those of one batch of all.
         """
         means = self.compute_means(batch, weights, temperature)
         others = [self.objective.counts(other, weights) for other in batch.others]
-        return share_means(means, batch.weight + sum(other.weight for other in batch.others), others)
+        return share_means(means, others, self._averages(batch.average, weights, self.objective))
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Return this process's share of the active stage's objective over the batches of all processes.

@@ -85,13 +85,12 @@ def save_fault(
     """Write a step's facts, batches and weights into a new folder, whole or not at all.
 
     ``fault.json`` tells the facts, with values that JSON has no number for as text; ``batches.safetensors`` holds
-    ``<batch>.<inputs|labels>.<name>``, ``<batch>.window_ids``, ``<batch>.weight`` and ``<batch>.random.<cpu|cuda>``,
-    the generators' states before it; ``weights.safetensors`` holds the module before the step.
+    ``<batch>.<inputs|labels>.<name>``, ``<batch>.window_ids`` and ``<batch>.random.<cpu|cuda>``, the generators'
+    states before it; ``weights.safetensors`` holds the module before the step.
     """
     tensors: dict[str, Tensor] = {}
     for i, (batch, random) in enumerate(zip(batches, randoms, strict=True)):
         tensors[f"{i}.window_ids"] = batch.window_ids
-        tensors[f"{i}.weight"] = torch.tensor(batch.weight, dtype=torch.float64)
         tensors |= {f"{i}.inputs.{name}": tensor for name, tensor in batch.inputs.items()}
         tensors |= {f"{i}.labels.{name}": tensor for name, tensor in batch.labels.items()}
         tensors |= {f"{i}.random.{name}": tensor for name, tensor in random.items()}
@@ -121,7 +120,7 @@ def load_fault(folder: Path) -> tuple[Fault, list[Batch], list[dict[str, Tensor]
 
 def _batch(tensors: Mapping[str, Tensor], i: int) -> Batch:
     inputs, labels = (_part(tensors, f"{i}.{part}.") for part in ("inputs", "labels"))
-    return Batch(inputs, labels, tensors[f"{i}.window_ids"], weight=float(tensors[f"{i}.weight"]))
+    return Batch(inputs, labels, tensors[f"{i}.window_ids"])
 
 
 def _part(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -5,6 +5,7 @@ import pytest
 import torch
 from lightning.pytorch.trainer.states import TrainerFn
 
+from distill.data import averages
 from distill.data.datamodule import SquadDataModule
 from distill.data.windows import fingerprint
 from distill.processor import LENGTH_MULTIPLE
@@ -43,13 +44,22 @@ def test_training_batches_are_padded_to_their_longest_window_rounded_up(settings
         assert not batch.windows
 
 
-def test_batches_by_tokens_keep_to_the_budget_and_weigh_by_their_windows(settings):
+def counts(batch) -> dict[str, torch.Tensor]:
+    lengths = batch.attention_mask.sum(1)
+    return {"windows": torch.tensor(len(lengths)), "tokens": lengths.sum(), "pairs": lengths.square().sum()}
+
+
+@pytest.mark.parametrize("most", [2048, 6])
+def test_batches_by_tokens_keep_to_the_budget_and_know_what_they_hold_on_average(settings, most, monkeypatch):
+    monkeypatch.setattr(averages, "SAMPLE_WINDOWS", most)
     batches = list(loaded("fit", {**settings, "max_tokens": 320}).train_dataloader())
     assert all(batch.inputs["input_ids"].numel() <= 320 for batch in batches)
     assert len({len(batch.window_ids) for batch in batches}) > 1
-    mean = sum(len(batch.window_ids) for batch in batches) / len(batches)
-    assert [batch.weight for batch in batches] == pytest.approx([len(batch.window_ids) / mean for batch in batches])
-    assert {batch.weight for batch in loaded("fit", settings).train_dataloader()} == {1.0}
+    assert len({id(batch.average) for batch in batches}) == 1
+    for name, number in batches[0].average.counts(counts).items():
+        mean = sum(float(counts(batch)[name]) for batch in batches) / len(batches)
+        assert number == pytest.approx(mean, rel=1e-12 if most == 2048 or name == "windows" else 0.2)
+    assert {batch.average for batch in loaded("fit", settings).train_dataloader()} == {None}
 
 
 def test_training_labels_point_at_the_answer(settings, tokenizer):
