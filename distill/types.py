@@ -81,6 +81,8 @@ class Batch:
         task: The name of the task that the batch is of, where a run trains several.
         others: The other batches of the task whose gradients make up the same optimizer step; they stay on the CPU.
             None where there is an ``average``.
+        weight: How much it counts in its step: more than 1 where an epoch ends with a step of fewer batches, which the
+            Trainer divides alike. Of no use where there is an ``average``.
         average: What the batches of its data hold on average, where they hold more or less on purpose.
     """
 
@@ -90,6 +92,7 @@ class Batch:
     windows: list[Any] = field(default_factory=list)
     task: str | None = None
     others: Sequence[Batch] = ()
+    weight: float = 1.0
     average: AverageBatch | None = None
 
     @property

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from torch.utils.data import DataLoader, Dataset
 
-from distill.data.mixing import first_batches
+from distill.data.mixing import MixedDataset, first_batches
 from distill.stages import StagePlan
 from distill.types import AverageBatch, Batch
 
@@ -112,20 +112,17 @@ class TrainingLoader:
     def _step(self) -> list[Batch]:
         """Return the batches from the present one to the end of its step, each beside the others of its task."""
         first, limit = self._num_batches, len(self) if self.num_batches is None else self.num_batches
-        end = (first // self.batches_per_step + 1) * self.batches_per_step
+        step = first - first % self.batches_per_step
         # A step ends with the epoch, wherever that was cut short; behind it nothing belongs together.
-        end = min(end, limit if first < limit else first + 1, len(self))
+        end = min(step + self.batches_per_step, limit if first < limit else first + 1, len(self))
         start = self.epoch * len(self)
         batches = [self._at(start + index) for index in range(first, end)]
-        if len(batches) == 1:
+        if self.batches_per_step == 1:
             return batches
+        weight = self.batches_per_step / (end - step)
         # Batches that count by what an average one holds need no others.
-        return [
-            replace(batch, others=[other for other in batches if other is not batch and other.task == batch.task])
-            if batch.average is None
-            else batch
-            for batch in batches
-        ]
+        others = [[] if one.average else [o for o in batches if o is not one and o.task == one.task] for one in batches]
+        return [replace(one, others=own, weight=weight) for one, own in zip(batches, others, strict=True)]
 
     def _at(self, batch_index: int) -> Batch:
         """Return a batch of the run, counted from its beginning."""
@@ -139,7 +136,7 @@ class TrainingLoader:
             batches = self._batches(part, index)
         self._open[part] = (index + 1, batches)
         batch = next(batches)
-        average = _average_of(self.loaders[part].dataset, batch.task)
+        average = _average_of(self.loaders[part].dataset, batch)
         return batch if average is None else replace(batch, average=average)
 
     def _batches(self, part: str | None, index: int) -> Iterator[Batch]:
@@ -151,7 +148,8 @@ class TrainingLoader:
             num_passes, num_done = num_passes + 1, 0
 
 
-def _average_of(dataset: Any, task: str | None) -> AverageBatch | None:
-    """Return what batches of a data set, or of a task's in it, hold on average, where it says."""
-    average: AverageBatch | None = getattr(dataset if task is None else dataset.parts[task], "average", None)
+def _average_of(dataset: Any, batch: Batch) -> AverageBatch | None:
+    """Return what batches like this one of a data set hold on average, where it says."""
+    own = dataset.parts[str(batch.task)] if isinstance(dataset, MixedDataset) else dataset
+    average: AverageBatch | None = getattr(own, "average", None)
     return average

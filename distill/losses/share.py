@@ -34,6 +34,7 @@ class Share:
 def share_means(
     means: Mapping[str, Mean],
     others: Sequence[Mapping[str, Tensor]] = (),
+    weight: float = 1.0,
     averages: Mapping[str, float] = MappingProxyType({}),
 ) -> dict[str, Share]:
     """Return each mean's :class:`Share`, 0 where nothing was counted; collective, in one message for all of them.
@@ -43,6 +44,7 @@ def share_means(
     Args:
         means: The means over one batch.
         others: The counts of the step's other batches, () each, on the CPU.
+        weight: What the Trainer divides by, over the batches of the step, which are fewer at the end of an epoch.
         averages: The average counts of a process's batches, where they hold more or less on purpose.
     """
     step = {name: mean.count for name, mean in means.items()}
@@ -57,8 +59,8 @@ def share_means(
         for (name, mean), (total, count, step_count) in zip(means.items(), sums, strict=True):
             values[name] = Mean(total.to(mean.total.dtype), count.to(mean.count.dtype)).value
             step[name] = step_count.to(mean.count.dtype)
-    weight = num_processes() * (1 + len(others))
-    losses = {name: Mean(weight * mean.total, step[name]).value for name, mean in means.items()}
+    factor = weight * num_processes() * (1 + len(others))
+    losses = {name: Mean(factor * mean.total, step[name]).value for name, mean in means.items()}
     # What the sample of an average batch does not hold at all is as rare as not to matter; it stays the batch's own.
     losses |= {name: means[name].total / average for name, average in averages.items() if average}
     return {name: Share(loss, values[name]) for name, loss in losses.items()}

@@ -177,7 +177,7 @@ class TaskModule(RunModule):
         """
         means = self.compute_means(batch, weights, temperature)
         others = [self.objective.counts(other, weights) for other in batch.others]
-        return share_means(means, others, self._averages(batch.average, weights, self.objective))
+        return share_means(means, others, batch.weight, self._averages(batch.average, weights, self.objective))
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Return this process's share of the active stage's objective over the batches of all processes.

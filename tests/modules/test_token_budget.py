@@ -33,12 +33,20 @@ class Gradients(L.Callback):
 
     def __init__(self) -> None:
         self.steps: list[dict[str, torch.Tensor]] = []
+        #: Windows of every step.
+        self.windows: list[int] = []
+        self._windows = 0
 
     def on_fit_start(self, trainer, pl_module) -> None:
         pl_module.teacher.double()
 
+    def on_train_batch_start(self, trainer, pl_module, batch, batch_idx) -> None:
+        self._windows += len(batch.window_ids)
+
     def on_before_optimizer_step(self, trainer, pl_module, optimizer) -> None:
         self.steps.append({name: p.grad.clone() for name, p in pl_module.named_parameters() if p.grad is not None})
+        self.windows.append(self._windows)
+        self._windows = 0
 
 
 @pytest.fixture
@@ -85,7 +93,7 @@ def gradients(teacher_folder, questions, folder, weights, batches_per_step=1, **
     )
     trainer.fit(module, data)
     assert len(set(data._windows["train"].widths)) > 1 or "pad_to_max_length" in batches
-    return kept.steps, len(data.train_dataloader())
+    return kept, len(data.train_dataloader())
 
 
 @pytest.fixture
@@ -93,10 +101,15 @@ def padded(teacher_folder, questions, tmp_path):
     """The gradients of one batch that holds every window, padded to one length."""
 
     def compute(weights):
-        (step,), _ = gradients(teacher_folder, questions, tmp_path, weights, batch_size=1000, pad_to_max_length=True)
+        kept, _ = gradients(teacher_folder, questions, tmp_path, weights, batch_size=1000, pad_to_max_length=True)
+        (step,) = kept.steps
         return step
 
     return compute
+
+
+def weighted_sum(steps, weights):
+    return {name: sum(w * step[name] for w, step in zip(weights, steps, strict=True)) for name in steps[0]}
 
 
 def assert_same(got, expected):
@@ -109,24 +122,31 @@ def assert_same(got, expected):
 def test_gradients_accumulated_over_an_epoch_are_those_of_one_padded_batch(
     teacher_folder, questions, tmp_path, padded, batches
 ):
-    (_, *_), number = gradients(teacher_folder, questions, tmp_path, ALL, **batches)
-    (step,), _ = gradients(teacher_folder, questions, tmp_path, ALL, batches_per_step=number, **batches)
+    _, number = gradients(teacher_folder, questions, tmp_path, ALL, **batches)
+    kept, _ = gradients(teacher_folder, questions, tmp_path, ALL, batches_per_step=number, **batches)
+    (step,) = kept.steps
     assert number > 4
     assert_same(step, padded(ALL))
 
 
 def test_steps_of_one_batch_by_tokens_add_up_to_the_padded_batch(teacher_folder, questions, tmp_path, padded):
-    steps, number = gradients(teacher_folder, questions, tmp_path, ALL, max_tokens=MAX_TOKENS)
-    assert len(steps) == number > 4
-    mean = {name: torch.stack([step[name] for step in steps]).mean(0) for name in steps[0]}
-    assert_same(mean, padded(ALL))
+    kept, number = gradients(teacher_folder, questions, tmp_path, ALL, max_tokens=MAX_TOKENS)
+    assert len(kept.steps) == number > 4
+    assert_same(weighted_sum(kept.steps, [1 / number] * number), padded(ALL))
 
 
-def test_last_step_of_an_epoch_counts_by_its_batches(teacher_folder, questions, tmp_path, padded):
-    steps, number = gradients(teacher_folder, questions, tmp_path, ALL, batches_per_step=4, max_tokens=MAX_TOKENS)
+def test_last_step_of_an_epoch_counts_by_its_batches_of_tokens(teacher_folder, questions, tmp_path, padded):
+    kept, number = gradients(teacher_folder, questions, tmp_path, ALL, batches_per_step=4, max_tokens=MAX_TOKENS)
     assert number % 4
-    total = {name: torch.stack([step[name] for step in steps]).sum(0) * 4 / number for name in steps[0]}
-    assert_same(total, padded(ALL))
+    assert_same(weighted_sum(kept.steps, [4 / number] * len(kept.steps)), padded(ALL))
+
+
+def test_last_step_of_an_epoch_is_one_batch_of_its_windows(teacher_folder, questions, tmp_path, padded):
+    weights = {"logits": 1.0, "labels": 0.5}
+    kept, number = gradients(teacher_folder, questions, tmp_path, weights, batches_per_step=4, batch_size=5)
+    assert number % 4
+    shares = [windows / sum(kept.windows) for windows in kept.windows]
+    assert_same(weighted_sum(kept.steps, shares), padded(weights))
 
 
 def test_epoch_that_is_cut_short_ends_its_last_step(teacher_folder, questions, tmp_path):
@@ -137,4 +157,9 @@ def test_epoch_that_is_cut_short_ends_its_last_step(teacher_folder, questions, t
     data.setup("fit")
     loader = data.train_dataloader()
     loader.num_batches, loader.batches_per_step = 5, 3
-    assert [len(batch.others) for batch in loader] == [2, 2, 2, 1, 1, 0, 0, 0]
+    batches = list(loader)
+    assert [len(batch.others) for batch in batches] == [2, 2, 2, 1, 1, 0, 0, 0]
+    assert [batch.weight for batch in batches[:5]] == [1.0, 1.0, 1.0, 1.5, 1.5]
+    # Resumed within a step, its rest weighs what it would have.
+    loader.load_state_dict({"epoch": 0, "num_batches": 4})
+    assert next(iter(loader)).weight == 1.5
