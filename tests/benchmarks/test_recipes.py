@@ -10,11 +10,13 @@ import torch
 import yaml
 from lightning.pytorch import Trainer
 
+from distill.checkpoints import save_checkpoint
 from distill.cli import main
 from distill.files import write_json
 from distill.metrics.bootstrap import bootstrap_interval
 from distill.types import Answer, Example, ModelShape, UserError
 from tests.benchmarks.recipes import comparison as comparison_module
+from tests.benchmarks.recipes import runs as runs_module
 from tests.benchmarks.recipes.arms import ARMS, CONFIGS, Models, Sizes, command_line
 from tests.benchmarks.recipes.clock import TrainingClock
 from tests.benchmarks.recipes.comparison import Comparison, Outcome, Question
@@ -323,6 +325,25 @@ def test_clock_counts_training_and_leaves_validation_out(monkeypatch):
     now = 13.0
     resumed.on_train_batch_end(trainer)
     assert (clock.seconds, resumed.seconds) == (5.0, 6.0)
+
+
+@pytest.mark.parametrize("has_checkpoint", [False, True])
+def test_logits_that_no_checkpoint_has_counted_are_built_and_counted_again(has_checkpoint, tmp_path, monkeypatch):
+    logits, run = tmp_path / "logits" / "0", tmp_path / "fit" / "version_0"
+    logits.mkdir(parents=True)
+    (run / "checkpoints").mkdir(parents=True)
+    if has_checkpoint:
+        save_checkpoint(run / "checkpoints" / "last.ckpt", {"state": 1})
+    found = []
+
+    def killed(*_):
+        found.append(logits.is_dir())
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(runs_module, "in_process", killed)
+    with pytest.raises(KeyboardInterrupt):
+        runs_module.train(tmp_path, "best", {}, "best", 1, 1e-3)
+    assert found == [has_checkpoint]
 
 
 def test_command_that_fails_says_why(tmp_path):

@@ -17,6 +17,7 @@ from typing import Any
 from distill.cli import main
 from distill.files import write_json
 from distill.reporting.status import read_status
+from distill.resuming import sound_checkpoint
 from distill.types import UserError
 
 from .arms import CONFIGS, command_line
@@ -76,6 +77,9 @@ def train(folder: Path, recipe: str, settings: dict[str, Any], arm: str, seed: i
     if (result := read_result(folder)) is not None:
         return result
     folder.mkdir(parents=True, exist_ok=True)
+    if not any(sound_checkpoint(run) for run in (folder / "fit").glob("version_*")):
+        # A killed run's, without what storing them cost, which is kept in checkpoints.
+        shutil.rmtree(folder / "logits", ignore_errors=True)
     common = [
         f"--config={CONFIGS / recipe}.yaml",
         *command_line({**settings, "model.teacher_cache": {"dtype": "float16", "folder": str(folder / "logits")}}),
