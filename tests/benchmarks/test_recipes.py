@@ -12,11 +12,13 @@ from lightning.pytorch import Trainer
 
 from distill.checkpoints import save_checkpoint
 from distill.cli import main
-from distill.files import write_json
+from distill.files import write_json, write_text
 from distill.metrics.bootstrap import bootstrap_interval
+from distill.reporting.status import RunStatus, write_status
 from distill.types import Answer, Example, ModelShape, UserError
 from tests.benchmarks.recipes import comparison as comparison_module
 from tests.benchmarks.recipes import runs as runs_module
+from tests.benchmarks.recipes.__main__ import recipes
 from tests.benchmarks.recipes.arms import ARMS, CONFIGS, Models, Sizes, command_line
 from tests.benchmarks.recipes.clock import TrainingClock
 from tests.benchmarks.recipes.comparison import Comparison, Outcome, Question
@@ -188,6 +190,11 @@ def early_look(question, tmp_path, monkeypatch):
     return look
 
 
+@pytest.fixture
+def comparison(question, tmp_path) -> Comparison:
+    return Comparison(question, tmp_path)
+
+
 TEST_QUESTIONS = [Example("q", "¿?", "rojo", (Answer("rojo", 0),))]
 
 
@@ -298,6 +305,31 @@ def test_arms_that_did_not_meet_the_budget_are_marked_at_equal_time_alone():
     assert "retention_interval" in summarise(Outcome(answers, results, {}, {}), TEST_QUESTIONS)["steps"][0]
 
 
+def test_runs_of_the_table_alone_are_published_and_what_lay_there_before_is_not_left(early_look, comparison, tmp_path):
+    best = [("steps", "best", rate, 1, 100, 10.0, f1) for rate, f1 in ((1e-3, 50.0), (5e-4, 40.0))]
+    labels = [("time", "labels", 1e-3, 1, *trial) for trial in ((180, 14.0, 60.0), (130, 10.5, 40.0))]
+    outcome = early_look(*best, *labels)
+    for result in tmp_path.rglob("result.json"):
+        fit = result.parent / "fit" / "version_0"
+        write_status(fit, RunStatus("finished"))
+        write_json(fit / "report.json", {})
+        write_text(fit / "config.yaml", f"cache_dir: {tmp_path}/cache")
+    target = tmp_path / "published"
+    write_text(target / "time" / "labels" / "rate-0.001" / "steps-180" / "seed-1" / "config.yaml", "an earlier look")
+    write_text(target / "notes.md", "somebody's")
+    keep_runs(comparison.folder, comparison.run_folders(outcome), target)
+    found = {str(file.relative_to(target)) for file in target.rglob("*") if file.is_file()}
+    shown = ("steps/best/rate-0.001/steps-100/seed-1", "time/labels/rate-0.001/steps-130/seed-1")
+    assert found == {"notes.md"} | {f"{run}/{file}" for run in shown for file in ("config.yaml", "report.json")}
+    assert (target / shown[0] / "config.yaml").read_text(encoding="utf-8") == "cache_dir: ./cache"
+
+
+def test_a_comparison_is_not_published_over_itself(tmp_path):
+    with pytest.raises(UserError, match=r"--publish .*: is the folder of the comparison itself; choose another one"):
+        recipes(output=str(tmp_path), publish=str(tmp_path / "more" / ".."))
+    assert not list(tmp_path.iterdir())
+
+
 def test_embedded_questions_are_in_one_part_each(tmp_path):
     parts = embedded_parts(tmp_path)
     documents = [json.loads(file.read_text(encoding="utf-8"))["data"] for file in parts]
@@ -382,7 +414,11 @@ def test_comparison_that_is_killed_goes_on_where_it_was(teacher_folder, tmp_path
     assert outcome.steps["labels"] == [finished]
     assert outcome.steps["best"][0].predictions.keys() == {example.question_id for example in comparison.examples}
     assert not list((tmp_path / "out").rglob("*.ckpt"))
-    for place in keep_runs(tmp_path / "out", tmp_path / "published"):
+    published = tmp_path / "published"
+    keep_runs(comparison.folder, comparison.run_folders(outcome), published)
+    places = [file.parent for file in published.rglob("config.yaml")]
+    assert len(places) == 2
+    for place in places:
         assert sorted(file.name for file in place.iterdir()) == ["config.yaml", "report.json"]
         assert (
             yaml.safe_load((place / "config.yaml").read_text(encoding="utf-8"))["data"]["init_args"]["cache_dir"]

@@ -55,10 +55,12 @@ def recipes(
         arms: Which arms.
         equal_time: Whether to compare at equal time too: as long as best.yaml took at equal steps.
         own_rates: Arm to rates that are tried in it instead, as ``{best: [2e-4]}``.
-        publish: Folder that gets the tables, and every run's configuration and report.
+        publish: Folder that gets the tables, and configuration and report of every run in them.
         finished_only: Whether to train nothing and to show what has been finished.
     """
     folder = Path(output)
+    if publish and Path(publish).resolve() == folder.resolve():
+        raise UserError(f"--publish {publish}: is the folder of the comparison itself; choose another one")
     given = (train_files, validation_files, test_files)
     if any(given) and not all(given):
         raise UserError("give train_files, validation_files and test_files, or none of them for the embedded questions")
@@ -74,7 +76,7 @@ def recipes(
         write_json(target / "results.json", summary)
         write_text(target / "results.md", markdown(summary))
     if publish:
-        keep_runs(folder, Path(publish))
+        keep_runs(comparison.folder, comparison.run_folders(outcome), Path(publish))
     sys.stdout.write(markdown(summary))
 
 

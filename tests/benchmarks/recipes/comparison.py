@@ -22,6 +22,9 @@ from .runs import Result, in_process, logger, read_result, train
 #: How far a run at equal time may be off before it is repeated with other steps, and how often that is tried.
 TOLERANCE, MAX_TRIALS = 0.1, 3
 
+#: What is equal in each table.
+BUDGETS = ("steps", "time")
+
 #: The arm whose cost at equal steps is everyone's at equal time.
 MEASURE = "best"
 
@@ -184,6 +187,19 @@ class Comparison:
             groups.append([result for result in results if result is not None])
         return [group for group in groups if group]
 
+    def run_folders(self, outcome: Outcome) -> list[Path]:
+        """Return the folders of an outcome's runs; those of ``best.yaml`` at equal time are those at equal steps."""
+        arms = [("steps", outcome.steps), ("time", {**outcome.time, MEASURE: []})]
+        return [
+            self._run_folder(budget, arm, run.learning_rate, run.num_steps, run.seed)
+            for budget, results in arms
+            for arm, runs in results.items()
+            for run in runs
+        ]
+
+    def _run_folder(self, budget: str, arm: str, rate: float, num_steps: int, seed: int) -> Path:
+        return self.folder / budget / arm / f"rate-{rate:g}" / f"steps-{num_steps}" / f"seed-{seed}"
+
     def teacher_answers(self) -> dict[str, str]:
         """Return the teacher's answers to the test questions."""
         folder = self.folder / "teacher"
@@ -219,7 +235,7 @@ class Comparison:
             **self._data(),
             **ARMS[arm].overrides(self.models, num_steps, rate),
         }
-        folder = self.folder / budget / arm / f"rate-{rate:g}" / f"steps-{num_steps}" / f"seed-{seed}"
+        folder = self._run_folder(budget, arm, rate, num_steps, seed)
         result = train(folder, ARMS[arm].recipe, settings, arm, seed, rate)
         say(f"{budget}: {arm}, rate {rate:g}, {num_steps} steps, seed {seed}: "
             f"{result.seconds:.0f} s, validation F1 {result.validation['f1']:.2f}")  # fmt: skip

@@ -12,7 +12,7 @@ from distill.tasks.question_answering.task import QuestionAnswering
 from distill.types import Example
 
 from .arms import ARMS
-from .comparison import MEASURE, TOLERANCE, Outcome, mean_seconds
+from .comparison import BUDGETS, MEASURE, TOLERANCE, Outcome, mean_seconds
 from .runs import Result
 
 #: The columns, and where their figures stand in a row.
@@ -102,7 +102,7 @@ def teacher_scores(answers: Mapping[str, str], examples: Sequence[Example]) -> d
 def summarise(outcome: Outcome, examples: Sequence[Example]) -> dict[str, Any]:
     """Return everything that the tables show, as plain data."""
     teacher = teacher_scores(outcome.teacher, examples)
-    budgets = {name: rows(getattr(outcome, name), outcome.teacher, examples) for name in ("steps", "time")}
+    budgets = {name: rows(getattr(outcome, name), outcome.teacher, examples) for name in BUDGETS}
     return {
         "teacher": teacher,
         "num_questions": len(examples),
@@ -117,7 +117,7 @@ def markdown(summary: Mapping[str, Any]) -> str:
     lines = [
         f"Teacher: F1 {teacher['f1']:.2f}, EM {teacher['exact_match']:.2f} on {summary['num_questions']:,} questions."
     ]
-    for budget in ("steps", "time"):
+    for budget in BUDGETS:
         if budget in summary:
             table = summary[budget]
             missed = [row["arm"] for row in table if budget == "time" and abs(row["cost"] - 1) > TOLERANCE]
