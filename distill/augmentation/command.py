@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter, deque
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterable, Iterator
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -17,14 +17,18 @@ from distill.augmentation.cloze import Cloze, Fact
 from distill.augmentation.composed import composed
 from distill.augmentation.masked_words import MaskedWords
 from distill.augmentation.output import write_squad
-from distill.augmentation.paragraphs import paragraphs
 from distill.augmentation.replacement import WordReplacement
+from distill.augmentation.spread import Paragraph, SpreadParagraphs
 from distill.files import Paths, listed_paths
 from distill.models.loading import EMBEDDED
 from distill.tasks.question_answering.reading import read_examples
-from distill.text.report import TextReport
+from distill.text.language import LanguageCheck
+from distill.text.reading import Separator
 from distill.text.sources import FileSource
 from distill.types import Answer, Example, UserError
+
+#: The questions are in Spanish, so what is not is dropped.
+_SPANISH_ALONE = LanguageCheck(drop=True)
 
 
 def augment(
@@ -80,7 +84,7 @@ def augment(
         )
     if not made:
         raise UserError(f"{', '.join(listed_paths(input))}: no context is left")
-    write_squad(target, "augmented", made)
+    write_squad(target, {"augmented": made})
     console.print(f"{target}: {len(made):,} questions about {num_copies * (len(contexts) - num_left_out):,} contexts")
 
 
@@ -93,6 +97,9 @@ def cloze(
     min_chars: int = 200,
     max_chars: int = 1200,
     min_score: float = 0.5,
+    text_field: str = "text",
+    document_separator: Separator = "blank_lines",
+    language: LanguageCheck | None = _SPANISH_ALONE,
     seed: int = 0,
     overwrite: bool = False,
     progress_bar: bool = True,
@@ -101,6 +108,7 @@ def cloze(
 
     "¿Qué año falta aquí: «Nació en _____ en Cádiz»?" asks for dates, years, other numbers and names of a sentence. The
     teacher's best span is the answer where its score is high enough; how often it is what was left out is reported.
+    The files take turns, and paragraphs come from all over each; duplicates are left out.
 
     Args:
         input: Text files (.txt, .jsonl, also .gz and .zst), or folders of them.
@@ -111,7 +119,10 @@ def cloze(
         min_chars: Shortest paragraph in characters.
         max_chars: Longest paragraph in characters; longer ones are cut between sentences.
         min_score: Probability among the best spans that an answer must have.
-        seed: Decides which facts are asked for.
+        text_field: Name of the text in JSON lines.
+        document_separator: What ends a document in plain text: ``blank_lines`` (two or more), ``line`` or ``file``.
+        language: What decides whether a document is in the language; others are dropped unless ``drop`` is false.
+        seed: Decides which paragraphs and facts are asked about.
         overwrite: Whether an older output gives way.
         progress_bar: Whether to show one.
 
@@ -124,52 +135,53 @@ def cloze(
         raise UserError(f"--min_score must be a probability, not {min_score}")
     console = _console()
     target = _free(output, overwrite)
-    report = TextReport()
     files = listed_paths(input)
-    texts = paragraphs(FileSource(files).documents(report), min_chars, max_chars)
+    source = FileSource(files, text_field, document_separator)
+    texts = SpreadParagraphs(source, language, min_chars, max_chars, seed, num_held=2 * num_questions)
     answerer = QuestionAnswerer.from_pretrained(teacher, no_answer_threshold=None)
     # The answerer reads ahead: only the questions on their way are held.
-    waiting: deque[tuple[str, str, Fact]] = deque()
+    waiting: deque[tuple[Paragraph, str, Fact]] = deque()
 
     def asked() -> Iterator[dict[str, str]]:
-        for context, question, fact in _facts(texts, per_paragraph, seed):
-            waiting.append((context, question, fact))
-            yield {"question": question, "context": context}
+        for paragraph, question, fact in _facts(texts, per_paragraph):
+            waiting.append((paragraph, question, fact))
+            yield {"question": question, "context": paragraph.text}
 
-    counts: Counter[str] = Counter()
-    kept: list[Example] = []
+    num_asked = num_agreeing = num_kept = 0
+    kept: dict[str, list[Example]] = {str(file): [] for file in source.files}
     answers: Any = answerer(asked())
     for found in track(answers, "asking", total=None, console=console, disable=not progress_bar):
-        context, question, fact = waiting.popleft()
-        counts["asked"] += 1
+        paragraph, question, fact = waiting.popleft()
+        num_asked += 1
         if found["score"] < min_score or not found["answer"]:
             continue
-        counts["agreeing"] += (found["start"], found["end"]) == fact.span
+        num_kept += 1
+        num_agreeing += (found["start"], found["end"]) == fact.span
         answer = Answer(found["answer"], found["start"])
-        kept.append(Example(f"cloze-{counts['asked']}", question, context, (answer,), (f"cloze_{fact.kind}",)))
-        if len(kept) == num_questions:
+        tags = (f"cloze_{fact.kind}",)
+        kept[str(paragraph.file)].append(Example(f"cloze-{num_asked}", question, paragraph.text, (answer,), tags))
+        if num_kept == num_questions:
             break
-    for line in report.describe():
+    for line in [*texts.reading.describe(), texts.report.describe()]:
         console.print(line)
-    if not kept:
-        raise UserError(
-            f"{', '.join(files)}: no question kept of {counts['asked']:,}: lower --min_score or --min_chars"
-        )
-    write_squad(target, "cloze", kept)
+    if not num_kept:
+        raise UserError(f"{', '.join(files)}: no question kept of {num_asked:,}: lower --min_score or --min_chars")
+    write_squad(target, {file: examples for file, examples in kept.items() if examples})
+    for file, examples in kept.items():
+        console.print(f"{file}: {len(examples):,} questions")
     console.print(
-        f"{target}: {len(kept):,} questions kept of {counts['asked']:,}; the teacher found what was left out in "
-        f"{counts['agreeing'] / len(kept):.0%} of them"
+        f"{target}: {num_kept:,} questions kept of {num_asked:,}; the teacher found what was left out in "
+        f"{num_agreeing / num_kept:.0%} of them"
     )
 
 
-def _facts(texts: Iterator[str], per_paragraph: int, seed: int) -> Iterator[tuple[str, str, Fact]]:
+def _facts(texts: Iterable[Paragraph], per_paragraph: int) -> Iterator[tuple[Paragraph, str, Fact]]:
     form = Cloze()
-    for number, context in enumerate(texts):
-        facts = list(form.facts(context))
-        generator = np.random.default_rng((seed, number))
-        chosen = generator.permutation(len(facts))[:per_paragraph]
+    for paragraph in texts:
+        facts = list(form.facts(paragraph.text))
+        chosen = np.random.default_rng(paragraph.key).permutation(len(facts))[:per_paragraph]
         for index in sorted(chosen):
-            yield context, form.question(context, facts[index]), facts[index]
+            yield paragraph, form.question(paragraph.text, facts[index]), facts[index]
 
 
 def _free(output: str, overwrite: bool) -> Path:

@@ -50,27 +50,38 @@ def read_documents(
             file has any text.
     """
     for path in files:
-        before = report.documents
-        report.files += 1
-        with open_bytes(path) as stream:
-            if not (head := stream.peek(1)):
-                report.empty_files.append(str(path))
-                continue
-            _check_encoding(head, path)
-            # Bytes that are not UTF-8 pass as lone surrogates, which UTF-8 never holds, and are counted afterwards.
-            lines = io.TextIOWrapper(stream, encoding="utf-8-sig", errors="surrogateescape")
-            is_json = is_json_lines(path)
-            raw = _json_texts(lines, path, text_field, report) if is_json else _plain_texts(lines, separator, report)
-            for text in raw:
-                document = _without_surrogates(text, path, report, strict).strip()
-                if document:
-                    report.documents += 1
-                    report.characters += len(document)
-                    yield document
-        if report.documents == before:
-            raise UserError(f"{path}: no text in it: leave the file out, or check its form")
+        yield from read_file(path, report, text_field, separator, strict)
     if not report.documents:
         raise UserError(f"{', '.join(map(str, files))}: empty: give at least one file with text")
+
+
+def read_file(
+    path: Path,
+    report: TextReport,
+    text_field: str = "text",
+    separator: Separator = "blank_lines",
+    strict: bool = False,
+) -> Iterator[str]:
+    """Yield the documents of one file as :func:`read_documents` does, none where it is empty."""
+    before = report.documents
+    report.files += 1
+    with open_bytes(path) as stream:
+        if not (head := stream.peek(1)):
+            report.empty_files.append(str(path))
+            return
+        _check_encoding(head, path)
+        # Bytes that are not UTF-8 pass as lone surrogates, which UTF-8 never holds, and are counted afterwards.
+        lines = io.TextIOWrapper(stream, encoding="utf-8-sig", errors="surrogateescape")
+        is_json = is_json_lines(path)
+        raw = _json_texts(lines, path, text_field, report) if is_json else _plain_texts(lines, separator, report)
+        for text in raw:
+            document = _without_surrogates(text, path, report, strict).strip()
+            if document:
+                report.documents += 1
+                report.characters += len(document)
+                yield document
+    if report.documents == before:
+        raise UserError(f"{path}: no text in it: leave the file out, or check its form")
 
 
 def cut_document(text: str, report: TextReport) -> Iterator[str]:
@@ -134,13 +145,13 @@ def text_of_row(row: Any, text_field: str, where: str, report: TextReport) -> st
     if not isinstance(row, dict):
         raise UserError(f"{where}: an object with the field {text_field!r} was expected, not {type(row).__name__}")
     if text_field not in row:
-        raise UserError(f"{where}: no field {text_field!r} among {', '.join(map(repr, row))}; set data.text_field")
+        raise UserError(f"{where}: no field {text_field!r} among {', '.join(map(repr, row))}; set text_field")
     text = row[text_field]
     if text is None or (isinstance(text, str) and not text.strip()):
         report.empty_documents += 1
         return ""
     if not isinstance(text, str):
-        raise UserError(f"{where}: {text_field!r} holds {type(text).__name__}, not text; set data.text_field")
+        raise UserError(f"{where}: {text_field!r} holds {type(text).__name__}, not text; set text_field")
     return text
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from distill.assets.text_es.generate import GENERATOR_VERSION, sample_documents
 from distill.text.files import fingerprint_files, text_files
-from distill.text.reading import Separator, read_documents
+from distill.text.reading import Separator, read_documents, read_file
 from distill.text.report import TextReport
 
 
@@ -53,6 +53,12 @@ class FileSource(TextSource):
         """Yield the documents of the files in order."""
         report.passed_over += map(str, self._passed_over)
         return read_documents(self.files, report, *self._settings)
+
+    def documents_by_file(self, report: TextReport) -> Iterator[tuple[Path, Iterator[str]]]:
+        """Yield each file with its documents, which are to be read before the next file; none of an empty file."""
+        report.passed_over += map(str, self._passed_over)
+        for path in self.files:
+            yield path, read_file(path, report, *self._settings)
 
 
 class EmbeddedSource(TextSource):

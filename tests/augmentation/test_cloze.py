@@ -5,7 +5,7 @@ import unicodedata
 import pytest
 
 from distill.augmentation.cloze import GAP, Cloze, sentences
-from distill.augmentation.paragraphs import paragraphs
+from distill.augmentation.paragraphs import ParagraphReport, paragraphs
 
 TEXT = (
     "La señora Ana Rúa nació en Jaén el 3 de mayo de 1902 y murió en Ávila en 1950, a los 48 años. Alfonso de la Torre "
@@ -60,13 +60,15 @@ def test_sentences(text, expected):
 
 
 def test_paragraphs_are_joined_lines_of_the_right_length():
+    report = ParagraphReport()
     document = "Uno dos\ntres.\n \nCorto.\n\n" + "Una frase larga. " * 10 + "\n\n" + "x" * 80
-    found = list(paragraphs([document], min_chars=10, max_chars=60))
+    found = list(paragraphs([document], min_chars=10, max_chars=60, report=report))
     assert found[0] == "Uno dos tres."
     assert found[1:] == ["Una frase larga. Una frase larga. Una frase larga."] * 3 + ["Una frase larga."]
+    assert (report.too_short, report.too_long) == (1, 1)
 
 
 def test_paragraphs_are_composed_so_that_names_keep_their_letters():
     document = unicodedata.normalize("NFD", "Ayer vino a la villa de Soria la hija de María Núñez.")
-    [paragraph] = paragraphs([document], min_chars=10, max_chars=60)
+    [paragraph] = paragraphs([document], min_chars=10, max_chars=60, report=ParagraphReport())
     assert [paragraph[slice(*fact.span)] for fact in Cloze().facts(paragraph)] == ["Soria", "María Núñez"]

@@ -71,6 +71,36 @@ def test_cloze_questions_have_the_teachers_answers(teacher_folder, text_file, tm
     assert "7 questions kept of 7" in capsys.readouterr().err
 
 
+def test_cloze_asks_about_all_files_and_says_what_it_left_out(teacher_folder, tmp_path, capsys):
+    texts = tmp_path / "texts"
+    texts.mkdir()
+    for name in ("a", "b"):
+        rows = [{"texto": f"El señor {i} del libro {name} vino ayer a la villa de Soria."} for i in range(30)]
+        lines = [json.dumps(row) for row in [*rows, rows[0], {"texto": "Corto."}]]
+        (texts / f"{name}.jsonl").write_text("\n".join(lines), encoding="utf-8")
+    (texts / "c.txt").touch()
+    target = tmp_path / "cloze.json"
+    options = ["--min_chars=10", "--min_score=0", "--num_questions=10", "--per_paragraph=1", "--text_field=texto"]
+    main(["cloze", f"--input={texts}", f"--output={target}", f"--teacher={teacher_folder}", *options])
+    told = capsys.readouterr().err
+    for line in (
+        "dropped 3 documents that had come before",
+        "60 paragraphs; left out: 1 too short, 0 too long, 0 that had come before",
+        *(f"{texts / name}: {number} questions" for name, number in (("a.jsonl", 5), ("b.jsonl", 5), ("c.txt", 0))),
+    ):
+        assert line in told
+    articles = json.loads(target.read_text(encoding="utf-8"))["data"]
+    assert [article["title"] for article in articles] == [str(texts / "a.jsonl"), str(texts / "b.jsonl")]
+
+
+def test_cloze_names_the_option_for_json_lines(teacher_folder, tmp_path, capsys):
+    (tmp_path / "a.jsonl").write_text('{"texto": "uno"}', encoding="utf-8")
+    options = [f"--input={tmp_path / 'a.jsonl'}", f"--output={tmp_path / 'b.json'}", f"--teacher={teacher_folder}"]
+    with pytest.raises(SystemExit):
+        main(["cloze", *options])
+    assert "no field 'text' among 'texto'; set text_field" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

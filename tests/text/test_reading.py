@@ -63,7 +63,7 @@ def test_json_lines_give_the_named_field(tmp_path):
     [
         ("{", r"rows\.jsonl: line 2: malformed JSON"),
         ("[1]", r"rows\.jsonl: line 2: an object with the field 'text' was expected, not list"),
-        ('{"body": "uno"}', r"line 2: no field 'text' among 'body'; set data\.text_field"),
+        ('{"body": "uno"}', r"line 2: no field 'text' among 'body'; set text_field"),
         ('{"text": 3}', r"line 2: 'text' holds int, not text"),
     ],
 )
