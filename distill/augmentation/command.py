@@ -39,6 +39,7 @@ def augment(
     num_candidates: int = 15,
     num_copies: int = 2,
     batch_size: int = 16,
+    device: str = "auto",
     seed: int = 0,
     overwrite: bool = False,
     progress_bar: bool = True,
@@ -56,6 +57,7 @@ def augment(
         num_candidates: How many of the likeliest words to draw from.
         num_copies: Copies of each paragraph.
         batch_size: Texts that the model computes at once.
+        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:<n>``.
         seed: Decides what is replaced by what.
         overwrite: Whether an older output gives way.
         progress_bar: Whether to show one.
@@ -69,7 +71,7 @@ def augment(
     examples, report = read_examples(listed_paths(input))
     for line in report.describe():
         console.print(line)
-    masked_words = MaskedWords.from_pretrained(model, batch_size)
+    masked_words = MaskedWords.from_pretrained(model, batch_size, device)
     contexts = [list(group) for _, group in groupby(examples, key=lambda example: example.context)]
     made: list[Example] = []
     num_left_out = 0
@@ -100,6 +102,7 @@ def cloze(
     text_field: str = "text",
     document_separator: Separator = "blank_lines",
     language: LanguageCheck | None = _SPANISH_ALONE,
+    device: str = "auto",
     seed: int = 0,
     overwrite: bool = False,
     progress_bar: bool = True,
@@ -122,6 +125,7 @@ def cloze(
         text_field: Name of the text in JSON lines.
         document_separator: What ends a document in plain text: ``blank_lines`` (two or more), ``line`` or ``file``.
         language: What decides whether a document is in the language; others are dropped unless ``drop`` is false.
+        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:<n>``.
         seed: Decides which paragraphs and facts are asked about.
         overwrite: Whether an older output gives way.
         progress_bar: Whether to show one.
@@ -138,7 +142,7 @@ def cloze(
     files = listed_paths(input)
     source = FileSource(files, text_field, document_separator)
     texts = SpreadParagraphs(source, language, min_chars, max_chars, seed, num_held=2 * num_questions)
-    answerer = QuestionAnswerer.from_pretrained(teacher, no_answer_threshold=None)
+    answerer = QuestionAnswerer.from_pretrained(teacher, device=device, no_answer_threshold=None)
     # The answerer reads ahead: only the questions on their way are held.
     waiting: deque[tuple[Paragraph, str, Fact]] = deque()
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from distill.answering.backends import resolve_device
 from distill.augmentation.words import Span, words_of
 from distill.models.loading import check_vocabulary, load_frozen, load_tokenizer, max_positions
 from distill.tasks.masked_language.task import MaskedLanguage
@@ -42,7 +43,7 @@ class MaskedWords:
     themselves: written with the beginning of a word, of letters alone.
 
     Args:
-        model: A masked-language model; it is not changed.
+        model: A masked-language model; it is not changed, and computes where it is.
         tokenizer: Its tokenizer.
         batch_size: Texts that the model computes at once.
 
@@ -65,21 +66,29 @@ class MaskedWords:
         # Models may score more pieces than there are, for the sake of round numbers.
         usable = np.zeros(model.config.vocab_size, dtype=bool)
         usable[: len(tokenizer)] = np.array(is_word) & self._pieces.begins_word & ~self._pieces.is_special
-        self._unusable = torch.as_tensor(~usable)
+        self._unusable = torch.as_tensor(~usable, device=model.device)
         #: The pieces of each word, casefolded: "casa" and "Casa" are one.
         self._spelled: dict[str, list[int]] = {}
         for piece in np.flatnonzero(usable).tolist():
             self._spelled.setdefault(self._texts[piece].casefold(), []).append(piece)
 
     @classmethod
-    def from_pretrained(cls, source: str, batch_size: int = 16) -> MaskedWords:
+    def from_pretrained(cls, source: str, batch_size: int = 16, device: str | int = "auto") -> MaskedWords:
         """Load a model and its tokenizer from a folder or the hub.
 
+        Args:
+            source: Folder or hub name.
+            batch_size: Texts that the model computes at once.
+            device: ``auto`` (a GPU where there is one), ``cpu``, ``cuda``, or the number of a GPU (-1 for the CPU).
+
         Raises:
-            UserError: If they cannot be loaded or do not belong together, or the model has no masked-language head.
+            UserError: If they cannot be loaded or do not belong together, the model has no masked-language head, or
+                there is no such device.
         """
+        place = resolve_device(device)  # before the weights are loaded
         model, tokenizer = load_frozen(MaskedLanguage(), source), load_tokenizer(source)
         check_vocabulary(tokenizer, model.config, f"model {source}")
+        model.to(place)
         return cls(model, tokenizer, batch_size)
 
     def read(self, text: str) -> tuple[list[int], list[MaskableWord]]:
@@ -152,8 +161,8 @@ class MaskedWords:
         """Return the scores at all masks, (N, V), in order."""
         length = max(len(request.ids) for request in requests)
         padded = [request.ids + [self._pieces.pad_id] * (length - len(request.ids)) for request in requests]
-        ids = torch.tensor(padded)
-        mask = torch.tensor([[1] * len(request.ids) + [0] * (length - len(request.ids)) for request in requests])
+        attended = [[1] * len(request.ids) + [0] * (length - len(request.ids)) for request in requests]
+        ids, mask = (torch.tensor(rows, device=self.model.device) for rows in (padded, attended))
         labels = torch.full_like(ids, IGNORED)
         for row, request in enumerate(requests):
             labels[row, request.masks] = self._pieces.mask_id

@@ -107,6 +107,8 @@ def test_cloze_names_the_option_for_json_lines(teacher_folder, tmp_path, capsys)
         (["augment", "--probability=2"], "--probability must be above 0"),
         (["augment", "--model={teacher}"], "masked_language head"),
         (["augment", "--output={input}"], "there is something already"),
+        (["augment", "--device=cuda:99"], "device 'cuda:99': this machine has"),
+        (["cloze", "--device=cuda:99"], "device 'cuda:99': this machine has"),
         (["cloze", "--min_score=2"], "--min_score must be a probability"),
         (["cloze", "--per_paragraph=0"], "must be at least 1"),
         (["cloze", "--min_chars=1000", "--max_chars=2000"], "error: {input}: no question kept of 0"),

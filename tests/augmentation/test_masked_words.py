@@ -12,7 +12,7 @@ TEXT = "Ana Rúa nació en Jaén en 1901. En cambio, Mateo Güell nació en Lér
 
 @pytest.fixture(scope="module")
 def masked_words(backbone_folder):
-    return MaskedWords.from_pretrained(str(backbone_folder))
+    return MaskedWords.from_pretrained(str(backbone_folder), device="cpu")
 
 
 def test_words_are_whole_pieces_behind_a_space(masked_words):
@@ -119,6 +119,14 @@ def test_a_tokenizer_of_more_pieces_than_the_model_has_is_refused(backbone_folde
     tokenizer.save_pretrained(tmp_path)
     with pytest.raises(UserError, match=rf"300 pieces and the model {tmp_path} embeddings for 290"):
         MaskedWords.from_pretrained(str(tmp_path))
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
+def test_a_gpu_names_the_same_candidates(backbone_folder, masked_words):
+    ids, words = masked_words.read(TEXT)
+    on_gpu = MaskedWords.from_pretrained(str(backbone_folder), device="cuda")
+    assert on_gpu.model.device.type == "cuda"
+    assert on_gpu.candidates(ids, [words], 3) == masked_words.candidates(ids, [words], 3)
 
 
 def test_a_question_answering_model_is_refused(teacher_folder):
