@@ -2,6 +2,7 @@
 
 import json
 import unicodedata
+from pathlib import Path
 
 import pytest
 import yaml
@@ -61,14 +62,10 @@ def test_contexts_whose_answers_cut_a_letter_are_left_out_and_counted(backbone_f
     assert "2 questions about 2 contexts" in told
 
 
-def test_cloze_questions_have_the_teachers_answers(teacher_folder, text_file, tmp_path, capsys):
-    target = tmp_path / "cloze.json"
-    options = ["--min_chars=10", "--min_score=0", "--num_questions=7", "--progress_bar=false"]
-    main(["cloze", f"--input=[{text_file}]", f"--output={target}", f"--teacher={teacher_folder}", *options])
-    examples, report = read_examples([target], strict=True)
+def test_cloze_questions_have_the_teachers_answers(gaps):
+    examples, report = read_examples([gaps], strict=True)
     assert report.questions == 7
     assert all("_____" in example.question and example.tags[0].startswith("cloze_") for example in examples)
-    assert "7 questions kept of 7" in capsys.readouterr().err
 
 
 def test_cloze_asks_about_all_files_and_says_what_it_left_out(teacher_folder, tmp_path, capsys):
@@ -86,6 +83,7 @@ def test_cloze_asks_about_all_files_and_says_what_it_left_out(teacher_folder, tm
     for line in (
         "dropped 3 documents that had come before",
         "60 paragraphs; left out: 1 too short, 0 too long, 0 that had come before",
+        f"{target}: 10 questions kept of 10",
         *(f"{texts / name}: {number} questions" for name, number in (("a.jsonl", 5), ("b.jsonl", 5), ("c.txt", 0))),
     ):
         assert line in told
@@ -129,23 +127,33 @@ def test_mistakes_end_with_one_line(
     assert not target.exists()
 
 
+@pytest.fixture
+def gaps(teacher_folder, text_file, tmp_path):
+    """Seven questions of ``train.py cloze``."""
+    target = tmp_path / "gaps.json"
+    options = ["--min_chars=10", "--min_score=0", "--num_questions=7", "--progress_bar=false"]
+    main(["cloze", f"--input={text_file}", f"--output={target}", f"--teacher={teacher_folder}", *options])
+    return target
+
+
 @pytest.mark.slow
-def test_layers_are_learnt_from_the_copies_and_logits_from_the_original(
-    augmented, teacher_folder, squad_file, tmp_path, monkeypatch
+def test_the_documented_run_learns_layers_from_what_was_made_and_logits_from_the_original(
+    augmented, gaps, teacher_folder, squad_file, tmp_path, monkeypatch
 ):
     monkeypatch.chdir(tmp_path)
-    distill = yaml.safe_load((CONFIGS / "distill.yaml").read_text(encoding="utf-8"))
-    stages = distill["schedule"]["stages"]
-    stages["intermediate"] = {**stages["intermediate"], "data": "augmented", "epochs": None, "steps": 4}
+    augmented.rename("copies.json")
+    for name in ("train.json", "dev.json"):
+        Path(name).write_bytes(squad_file.read_bytes())
+    assert gaps == tmp_path / "gaps.json"
+    documented = (CONFIGS / "README.md").read_text(encoding="utf-8").split("```yaml\n")[1].split("```")[0]
+    overlay = yaml.safe_load(documented)
     lengths = {"max_length": 64, "doc_stride": 8, "max_question_length": 24, "cache_dir": str(tmp_path / "cache")}
-    copies = {"dataset": None, "train_files": [str(augmented)], **lengths}
-    others = {"augmented": {"class_path": "distill.SquadDataModule", "init_args": copies}}
-    data = {"class_path": "distill.StagedDataModule", "init_args": {"main": distill["data"], "others": others}}
-    overlay = {"data": data, "schedule": {"stages": stages}}
-    (tmp_path / "augmented.yaml").write_text(yaml.safe_dump(overlay), encoding="utf-8")
-    options = tiny(teacher_folder, squad_file, tmp_path, "DistillationModule", place="data.main")
-    main(["fit", f"--config={CONFIGS / 'distill.yaml'}", "--config=augmented.yaml", *options])
+    overlay["data"]["init_args"]["others"]["made"]["init_args"].update(lengths)
+    overlay["schedule"]["stages"]["intermediate"]["steps"] = 4
+    Path("made.yaml").write_text(yaml.safe_dump(overlay), encoding="utf-8")
+    options = tiny(teacher_folder, "train.json", tmp_path, "DistillationModule", place="data.main")
+    main(["fit", f"--config={CONFIGS / 'distill.yaml'}", "--config=made.yaml", *options])
     report = json.loads((tmp_path / "lightning_logs/distill/version_0/report.json").read_text(encoding="utf-8"))
-    assert report["data"]["others"]["augmented"]["train"]["questions"] == 54
+    assert report["data"]["others"]["made"]["train"]["questions"] == 54 + 7 + 18
     assert report["data"]["train"]["questions"] == 18
     assert report["data"]["validation"]["questions"] == 18
