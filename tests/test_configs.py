@@ -176,8 +176,19 @@ def test_run_of_several_tasks_parses_as_it_stands(path, capsys):
 def test_overlay_runs_a_batch_on_top_of_its_base(path, shrink, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     base = CONFIGS / re.search(r"--config configs/([\w/]+\.yaml) --config", path.read_text(encoding="utf-8"))[1]
-    here = ["--trainer.precision=32-true"] if path.parent.name == "devices" else []
-    run("fit", f"--config={base}", f"--config={path}", "--trainer.fast_dev_run=true", *shrink(base), *here)
+    run("fit", f"--config={base}", f"--config={path}", "--trainer.fast_dev_run=true", *shrink(base))
+
+
+@pytest.mark.parametrize("base", RUNS, ids=lambda path: str(path.relative_to(CONFIGS)))
+def test_overlays_of_devices_fit_every_base(base, capsys):
+    overlays = [f"--config={path}" for path in OVERLAYS if path.parent.name == "devices"]
+    with pytest.raises(SystemExit) as stopped:
+        run("fit", f"--config={base}", *overlays, "--print_config")
+    assert not stopped.value.code
+    settings = yaml.safe_load(capsys.readouterr().out)
+    assert settings["data"]["init_args"]["max_tokens"] == 16384
+    own = yaml.safe_load(base.read_text(encoding="utf-8"))["trainer"].get("precision")
+    assert settings["trainer"]["precision"] == own  # left out, it is chosen by what the device has
 
 
 @pytest.mark.parametrize("path", [*RUNS, *OVERLAYS], ids=lambda path: path.stem)

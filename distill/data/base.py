@@ -55,6 +55,8 @@ class TaskDataModule(L.LightningDataModule, ABC):
 
     #: Tokens of an item at most, which the model must be able to take.
     max_length: int
+    #: In place of ``batch_size``, tokens of a training batch at most, padding included, per process.
+    max_tokens: int | None = None
 
     def __init__(
         self, tokenizer: str, batch_size: int, eval_batch_size: int, seed: int, num_workers: int, cache_dir: str
@@ -73,6 +75,21 @@ class TaskDataModule(L.LightningDataModule, ABC):
                 raise UserError(f"data.{name} must be at least 1, not {value}")
         if num_workers < 0:
             raise UserError(f"data.num_workers must be at least 0, not {num_workers}")
+
+    def take_budget(self, max_tokens: int | None) -> None:
+        """Fill training batches up to so many tokens; None leaves it at what was said before.
+
+        Raises:
+            UserError: If an item may have more.
+        """
+        if max_tokens is None:
+            return
+        if max_tokens < self.max_length:
+            raise UserError(
+                f"data.max_tokens is {max_tokens}, which no window of {self.max_length} tokens fits into: raise it to "
+                f"{self.max_length}, or lower data.max_length (of plain text data.block_length) to what fits"
+            )
+        self.max_tokens = max_tokens
 
     @property
     def parts(self) -> Mapping[str | None, TaskDataModule]:

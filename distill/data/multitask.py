@@ -28,9 +28,11 @@ class MultiTaskDataModule(TaskDataModule):
         tokenizer: Folder or hub name whose tokenizer cuts everything; linked to the model, so never set by hand.
         seed: Decides the order of all training batches.
         num_workers: Processes that prepare training batches; 0 stays in the main one.
+        max_tokens: In place of ``batch_size``, tokens of a training batch of each task at most, per process; what the
+            tasks' data says itself when left out.
 
     Raises:
-        UserError: If there is no task, or ``sampling`` is out of range.
+        UserError: If there is no task, ``sampling`` is out of range, or a window has more than ``max_tokens``.
     """
 
     def __init__(
@@ -40,6 +42,7 @@ class MultiTaskDataModule(TaskDataModule):
         tokenizer: str = EMBEDDED,
         seed: int = 0,
         num_workers: int = 0,
+        max_tokens: int | None = None,
     ) -> None:
         if not tasks:
             raise UserError("data.tasks: name at least one task and its data")
@@ -52,6 +55,13 @@ class MultiTaskDataModule(TaskDataModule):
             part.tokenizer_source = tokenizer
             part.seed = seed
         self.max_length = max(part.max_length for part in tasks.values())
+        self.take_budget(max_tokens)
+
+    def take_budget(self, max_tokens: int | None) -> None:
+        """Fill the batches of every task up to so many tokens."""
+        super().take_budget(max_tokens)
+        for part in self.tasks.values():
+            part.take_budget(max_tokens)
 
     @property
     def parts(self) -> Mapping[str | None, TaskDataModule]:

@@ -23,23 +23,41 @@ class StagedDataModule(TaskDataModule):
         others: Name to data that stages may name.
         tokenizer: Folder or hub name whose tokenizer cuts everything; linked to the model, so never set by hand.
         seed: Decides the order of all training batches.
+        num_workers: Processes that prepare batches of each kind of data; what these say themselves when left out.
+        max_tokens: In place of ``batch_size``, tokens of a training batch of each kind of data at most, per process;
+            what these say themselves when left out.
 
     Raises:
-        UserError: If there is no other data.
+        UserError: If there is no other data, or an item has more than ``max_tokens``.
     """
 
     def __init__(
-        self, main: TaskDataModule, others: dict[str, TaskDataModule], tokenizer: str = EMBEDDED, seed: int = 0
+        self,
+        main: TaskDataModule,
+        others: dict[str, TaskDataModule],
+        tokenizer: str = EMBEDDED,
+        seed: int = 0,
+        num_workers: int | None = None,
+        max_tokens: int | None = None,
     ) -> None:
         if not others:
             raise UserError("data.others: name the data that stages read beside the task's; else give main alone")
-        super().__init__(tokenizer, main.batch_size, main.eval_batch_size, seed, main.num_workers, str(main.cache_dir))
+        workers = main.num_workers if num_workers is None else num_workers
+        super().__init__(tokenizer, main.batch_size, main.eval_batch_size, seed, workers, str(main.cache_dir))
         self.main = main
         self.others = others
         for part in (main, *others.values()):
             part.tokenizer_source = tokenizer
             part.seed = seed
+            part.num_workers = part.num_workers if num_workers is None else num_workers
         self.max_length = max(part.max_length for part in (main, *others.values()))
+        self.take_budget(max_tokens)
+
+    def take_budget(self, max_tokens: int | None) -> None:
+        """Fill the batches of every kind of data up to so many tokens."""
+        super().take_budget(max_tokens)
+        for part in (self.main, *self.others.values()):
+            part.take_budget(max_tokens)
 
     def check(self) -> None:
         """Check every kind of data against the tokenizer."""

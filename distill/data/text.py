@@ -70,6 +70,7 @@ class TextDataModule(TaskDataModule):
         seed: Decides the order of training batches and what is masked.
         num_workers: Processes that prepare batches; 0 stays in the main one.
         cache_dir: Where tokens are kept.
+        max_tokens: In place of ``batch_size``, tokens of a training batch at most, per process: as many blocks as fit.
 
     Raises:
         UserError: If a number is out of range.
@@ -98,6 +99,7 @@ class TextDataModule(TaskDataModule):
         seed: int = 0,
         num_workers: int = 0,
         cache_dir: str = "~/.cache/distill",
+        max_tokens: int | None = None,
     ) -> None:
         super().__init__(tokenizer, batch_size, eval_batch_size, seed, num_workers, cache_dir)
         self.dataset = dataset
@@ -123,6 +125,7 @@ class TextDataModule(TaskDataModule):
             raise UserError(f"data.validation_every must be at least 2, not {validation_every}: it leaves no text")
         if block_length < _SHORTEST_BLOCK:
             raise UserError(f"data.block_length must be at least {_SHORTEST_BLOCK}, not {block_length}")
+        self.take_budget(max_tokens)
 
     @cached_property
     def pieces(self) -> PieceTable:
@@ -146,7 +149,8 @@ class TextDataModule(TaskDataModule):
         """Return shuffled batches of masked blocks."""
         blocks = self._dataset("train")
         rank, num_ranks = self._rank()
-        sampler = EpochSampler(blocks.blocks.lengths, self.batch_size, self.seed, rank, num_ranks)
+        batch_size = self.batch_size if self.max_tokens is None else self.max_tokens // self.max_length
+        sampler = EpochSampler(blocks.blocks.lengths, batch_size, self.seed, rank, num_ranks)
         return self._training_loader(blocks, sampler)
 
     def val_dataloader(self) -> DataLoader[Batch]:

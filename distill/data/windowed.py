@@ -58,12 +58,7 @@ class WindowedDataModule(TaskDataModule):
         self.dataset_config = dataset_config
         self.files = dict(zip(SPLITS, map(listed_paths, files), strict=True))
         self.max_length = max_length
-        self.max_tokens = max_tokens
-        if max_tokens is not None and max_tokens < max_length:
-            raise UserError(
-                f"data.max_tokens is {max_tokens}, which no window of data.max_length {max_length} fits into; raise "
-                "the one or lower the other"
-            )
+        self.take_budget(max_tokens)
         self._windows: dict[str, WindowDataset] = {}
         self._counts: dict[str, dict[str, int]] = {}
         if self.files["train"] and not self.files["validation"] and dataset == EMBEDDED:

@@ -195,7 +195,7 @@ def test_questions_without_answers_can_be_predicted(settings, tmp_path):
         ({"batch_size": 0}, "batch_size must be at least 1"),
         ({"eval_batch_size": 0}, "eval_batch_size must be at least 1"),
         ({"num_workers": -1}, "num_workers must be at least 0"),
-        ({"max_tokens": 63}, "data.max_tokens is 63, which no window of data.max_length 64 fits into"),
+        ({"max_tokens": 63}, "data.max_tokens is 63, which no window of 64 tokens fits into"),
         ({"doc_stride": 60}, "max_length 64 is too short"),
     ],
 )

@@ -203,6 +203,19 @@ def test_parts_take_tokenizer_and_seed_of_the_whole(make_data, teacher_folder):
     assert {part.seed for part in (data.main, data.others["text"])} == {3}
 
 
+def test_every_kind_of_data_takes_the_budget_and_the_workers_of_the_whole(make_data, teacher_folder):
+    parts = make_data()
+    data = StagedDataModule(parts.main, parts.others, str(teacher_folder), num_workers=2, max_tokens=96)
+    assert {part.max_tokens for part in (data.main, *data.others.values())} == {96}
+    assert {part.num_workers for part in (data, data.main, *data.others.values())} == {2}
+    # The parts' own hold where the whole says nothing.
+    data = StagedDataModule(data.main, data.others, str(teacher_folder))
+    assert {part.max_tokens for part in (data.main, *data.others.values())} == {96}
+    assert {part.num_workers for part in (data, data.main, *data.others.values())} == {2}
+    with pytest.raises(UserError, match=r"data\.max_tokens is 16, which no window of 64 tokens"):
+        StagedDataModule(data.main, data.others, max_tokens=16)
+
+
 def test_other_data_is_needed(make_data):
     with pytest.raises(UserError, match="name the data that stages read"):
         StagedDataModule(make_data().main, {})

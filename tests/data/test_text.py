@@ -49,6 +49,14 @@ def rows(batches) -> dict[int, tuple[list[int], list[int]]]:
     }
 
 
+def test_batches_by_tokens_hold_as_many_blocks_as_fit(settings):
+    batches = list(loaded("fit", {**settings, "max_tokens": 100}).train_dataloader())
+    assert {len(batch.window_ids) for batch in batches[:-1]} <= {1, 2, 3}
+    assert max(len(batch.window_ids) for batch in batches) == 3
+    with pytest.raises(UserError, match="data.max_tokens is 31"):
+        TextDataModule(**{**settings, "max_tokens": 31})
+
+
 def test_batches_are_masked_blocks(settings, tokenizer):
     data = loaded("fit", settings)
     for batch in data.train_dataloader():
