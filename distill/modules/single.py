@@ -16,7 +16,7 @@ from distill.models.architecture import build_config
 from distill.models.initialisation import initialise_mimetic
 from distill.models.loading import check_length, check_vocabulary, load_config, load_model, load_tokenizer
 from distill.models.recording import Recorder, model_shape
-from distill.models.student import MIMETIC
+from distill.models.student import MIMETIC, check_dropout, set_attention_dropout
 from distill.modules.base import TaskModule
 from distill.tasks.base import Task
 from distill.tasks.masked_language.task import MaskedLanguage
@@ -34,9 +34,11 @@ class SingleModule(TaskModule):
         losses: Named terms that stages may weight; ``labels`` alone when left out.
         task: What is predicted; :attr:`default_task` when left out.
         optimizer: Makes the optimizer; the learning rate is the stage's.
+        attention_dropout: Dropout on attention; the pretrained model's or the architecture's when left out. Above 0 a
+            CPU computes attention without its fused kernel: 0 trains a quarter to a third faster there.
 
     Raises:
-        UserError: If neither or both of ``model`` and ``architecture`` are given.
+        UserError: If neither or both of ``model`` and ``architecture`` are given, or ``attention_dropout`` is no share.
     """
 
     def __init__(
@@ -48,13 +50,16 @@ class SingleModule(TaskModule):
         losses: dict[str, DistillationLoss] | None = None,
         task: Task | None = None,
         optimizer: OptimizerCallable = torch.optim.AdamW,
+        attention_dropout: float | None = None,
     ) -> None:
         super().__init__(losses if losses is not None else {"labels": LabelLoss()}, task, optimizer)
         if (model is None) == (architecture is None):
             raise UserError("model.init_args: give either a pretrained model or an architecture for random weights")
         if architecture is not None and (tokenizer is None or "model_type" not in architecture):
             raise UserError("model.init_args: random weights need architecture.model_type and a tokenizer")
+        check_dropout(attention_dropout, "model.init_args.attention_dropout")
         self.model_source = model
+        self.attention_dropout = attention_dropout
         self.architecture = architecture
         self.init = init
         self.tokenizer_source = tokenizer if tokenizer is not None else model
@@ -70,10 +75,13 @@ class SingleModule(TaskModule):
     def student_config(self) -> PreTrainedConfig:
         """The model's configuration, before its weights are loaded."""
         if self.model_source is not None:
-            return load_config(self.model_source)
-        assert self.architecture is not None
-        assert self.tokenizer_source is not None
-        return build_config(self.architecture, load_tokenizer(self.tokenizer_source))
+            config = load_config(self.model_source)
+        else:
+            assert self.architecture is not None
+            assert self.tokenizer_source is not None
+            config = build_config(self.architecture, load_tokenizer(self.tokenizer_source))
+        set_attention_dropout(config, self.attention_dropout)
+        return config
 
     def check(self, max_length: int) -> None:
         """Check that configuration, tokenizer and ``max_length`` fit, before weights or data are loaded."""
@@ -104,7 +112,7 @@ class SingleModule(TaskModule):
         if self.model_source is None:
             model = self.task.build_model(self.student_config)
             return initialise_mimetic(model) if self.init == MIMETIC else model
-        model, missing = load_model(self.task, self.model_source, "model")
+        model, missing = load_model(self.task, self.model_source, "model", config=self.student_config)
         if missing:
             rank_zero_info("%s starts at random, since %s lacks it", ", ".join(missing), self.model_source)
         return model

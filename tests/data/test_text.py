@@ -53,7 +53,7 @@ def test_batches_by_tokens_hold_as_many_blocks_as_fit(settings):
     batches = list(loaded("fit", {**settings, "max_tokens": 100}).train_dataloader())
     assert {len(batch.window_ids) for batch in batches[:-1]} <= {1, 2, 3}
     assert max(len(batch.window_ids) for batch in batches) == 3
-    with pytest.raises(UserError, match="data.max_tokens is 31"):
+    with pytest.raises(UserError, match=r"data\.max_tokens is 31"):
         TextDataModule(**{**settings, "max_tokens": 31})
 
 

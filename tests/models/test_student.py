@@ -62,6 +62,23 @@ def test_every_family_takes_all_settings(teacher):
     assert dropout_rates(model.base_model) == {0.25}
 
 
+@pytest.mark.parametrize(
+    ("settings", "hidden", "attention"),
+    [
+        ({}, 0.1, 0.2),  # the teacher's
+        ({"dropout": 0.3}, 0.3, 0.3),
+        ({"attention_dropout": 0.0}, 0.1, 0.0),
+        ({"dropout": 0.3, "attention_dropout": 0.0}, 0.3, 0.0),
+    ],
+)
+def test_dropout_on_attention_is_a_setting_of_its_own(settings, hidden, attention, teacher_config):
+    teacher = copy.deepcopy(teacher_config)
+    teacher.hidden_dropout_prob, teacher.attention_probs_dropout_prob = 0.1, 0.2
+    model = Student(num_layers=1, **settings).build(QuestionAnswering(), teacher)
+    assert {layer.attention.self.dropout.p for layer in model.roberta.encoder.layer} == {attention}
+    assert model.roberta.embeddings.dropout.p == hidden
+
+
 def test_dropout_can_be_switched_off(teacher_config):
     model = Student(num_layers=1, dropout=0.0).build(QuestionAnswering(), teacher_config)
     assert dropout_rates(model) == {0.0}
@@ -122,8 +139,9 @@ def test_sizes_below_one_are_refused(size):
 
 @pytest.mark.parametrize("rate", [-0.1, 1.0, float("nan")])
 def test_dropout_out_of_range_is_refused(rate):
-    with pytest.raises(UserError, match=r"student\.dropout"):
-        Student(dropout=rate)
+    for name in ("dropout", "attention_dropout"):
+        with pytest.raises(UserError, match=rf"student\.{name} must"):
+            Student(**{name: rate})
 
 
 def test_width_that_the_heads_cannot_share_is_refused(teacher_config):

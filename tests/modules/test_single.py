@@ -255,6 +255,16 @@ def test_validation_test_and_prediction_give_the_same_answers(from_scratch, make
     assert module.evaluate(module.student, data.val_dataloader()).predictions == answers[0]
 
 
+def test_dropout_on_attention_is_set_apart_from_the_models_own(teacher_folder):
+    for settings in ({"model": str(teacher_folder)}, {"architecture": ARCHITECTURE, "tokenizer": str(teacher_folder)}):
+        module = SingleModule(**settings, attention_dropout=0.25)
+        module.configure_model()
+        assert {layer.attention.self.dropout.p for layer in module.student.roberta.encoder.layer} == {0.25}
+        assert module.student.roberta.embeddings.dropout.p != 0.25
+    with pytest.raises(UserError, match=r"attention_dropout must lie in \[0, 1\)"):
+        SingleModule(model=str(teacher_folder), attention_dropout=1.0)
+
+
 def labelled(labels) -> SingleModule:
     return SingleModule(architecture=ARCHITECTURE, tokenizer="embedded", task=TokenClassification(labels))
 
