@@ -1,10 +1,14 @@
 """The benchmark's arms run and its figures are what they are called; how fast anything was is not asserted."""
 
+import json
 import sys
+from types import SimpleNamespace
 
 import pytest
+import torch
 
 from . import training
+from .steps import __main__ as steps
 from .training import COMPARISONS, CannotRunError, run_arm, run_rounds, summarise
 
 
@@ -39,6 +43,17 @@ def test_arms_take_turns_and_those_that_break_are_named(monkeypatch):
     ]
     assert {arm: len(results) for arm, results in found.items()} == {"own.a": 3, "own.b": 3}
     assert left_out == {"peers.broken": "no module named broken"}
+
+
+@pytest.mark.parametrize("module", ["own", "bare", "peers"])
+def test_every_arm_has_the_same_settings_of_the_processor(module, monkeypatch, capsys):
+    done = []
+    monkeypatch.setattr(torch, "set_num_threads", lambda number: done.append(number))
+    monkeypatch.setattr(steps, "prepare_processor", lambda: done.append("prepared"))
+    monkeypatch.setattr(steps, "import_module", lambda *_: SimpleNamespace(arm=lambda stopwatch: done.append("run")))
+    steps.main(f"{module}.arm", 1, 1)
+    assert done == [1, "prepared", "run"]
+    assert json.loads(capsys.readouterr().out)["wall"] == []
 
 
 @pytest.mark.slow

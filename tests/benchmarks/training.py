@@ -1,8 +1,9 @@
 """What a training step costs here, in bare loops and in other tools, on the same batches.
 
 Float32, one thread, a teacher of 12 layers and 256 wide, a student of 4 and 128, 8 heads, 4 windows of 384 tokens
-without padding, the same first weights, terms and optimizer. Every arm is a process of its own; the arms take turns,
-round by round, so that a busy machine slows all of them alike, and ratios are taken within rounds:
+without padding, the same first weights, terms, optimizer and settings of the processor. Every arm is a process of its
+own; the arms take turns, round by round, so that a busy machine slows all of them alike, and ratios are taken within
+rounds:
 
     pip install -e ".[benchmark]" -c requirements.lock
     python -m tests.benchmarks.training --output training.json
