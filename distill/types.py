@@ -100,13 +100,22 @@ class Batch:
         """(B, S), 1 for real tokens and 0 for padding."""
         return self.inputs["attention_mask"]
 
-    def to(self, device: torch.device | str, non_blocking: bool = False) -> Batch:
-        """Return the batch with its tensors on ``device``; Lightning calls this."""
+    def to(self, device: torch.device | str) -> Batch:
+        """Return the batch with its tensors on ``device``; Lightning calls this.
 
-        def move(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-            return {name: tensor.to(device, non_blocking=non_blocking) for name, tensor in tensors.items()}
+        Nobody waits for the copy to a GPU, which is then ahead of whatever reads it there.
+        """
+        target = torch.device(device)
+        # On the way back the values would be read before they have arrived.
+        return self._each(lambda tensor: tensor.to(target, non_blocking=target.type == "cuda"))
 
-        return replace(self, inputs=move(self.inputs), labels=move(self.labels))
+    def pin_memory(self) -> Batch:
+        """Return the batch in memory that a GPU reads by itself; loaders call this where there is one."""
+        return self._each(lambda tensor: tensor.pin_memory())
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> Batch:
+        inputs, labels = ({name: change(t) for name, t in part.items()} for part in (self.inputs, self.labels))
+        return replace(self, inputs=inputs, labels=labels)
 
 
 class AverageBatch:

@@ -163,6 +163,7 @@ class TaskDataModule(L.LightningDataModule, ABC):
             batch_size=None,
             num_workers=self.num_workers,
             persistent_workers=self.num_workers > 0,
+            pin_memory=self.trainer is not None and self.trainer.strategy.root_device.type == "cuda",
             worker_init_fn=leave_signals_to_the_run,
             # Its own, since loaders draw a number whenever they start: the run's random numbers are the model's alone.
             generator=torch.Generator(),

@@ -7,9 +7,11 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 
 from distill.data.base import TaskDataModule
 from distill.data.sampling import EvaluationSampler
@@ -89,3 +91,11 @@ def test_workers_end_when_the_run_is_killed(process):
 def test_loaders_of_every_data_module_have_such_workers():
     loader = Data("none", 1, 1, 0, 2, "cache")._loader([1], EvaluationSampler([np.array([0])]))
     assert loader.worker_init_fn is leave_signals_to_the_run
+
+
+@pytest.mark.parametrize(("device", "pins"), [("cuda", True), ("cpu", False), (None, False)])
+def test_loaders_pin_memory_where_the_run_is_on_a_gpu(device, pins):
+    data = Data("none", 1, 1, 0, 0, "cache")
+    if device is not None:
+        data.trainer = SimpleNamespace(strategy=SimpleNamespace(root_device=torch.device(device)))
+    assert data._loader([1], EvaluationSampler([np.array([0])])).pin_memory is pins
