@@ -85,3 +85,12 @@ def test_lock_file_pins_every_requirement_within_its_range():
     for requirement in map(Requirement, needed):
         if requirement.name != project["name"]:
             assert locked[canonicalize_name(requirement.name)] in requirement.specifier, requirement
+
+
+def test_no_extra_brings_what_breaks_the_import_of_transformers():
+    """Torchvision as it comes from the index is built for CUDA; beside torch for CPUs it lacks its operators."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    names = {Requirement(text).name for text in chain.from_iterable(project["optional-dependencies"].values())}
+    locked = (ROOT / "requirements.lock").read_text(encoding="utf-8")
+    assert "torchvision==" not in locked
+    assert not names & {"torchvision", "torchdistill"}

@@ -10,10 +10,12 @@ with imports, tokenising and caches:
 The others pad every window to 384 tokens, as the examples of transformers and theirs do, compute in float32, run the
 teacher in every step and compare attention probabilities in eager mode; TextBrewer caches logits. distill batches
 windows of similar length, compares attention scores, its default, and stores the teacher's logits. All start from the
-same weights and train with AdamW at one rate. The other tools are those of the extra ``benchmark``, or of
-``--peers PYTHON``; one that cannot be imported is named and left out. Jobs run one after the other, on one thread; the
-processor's time is the one to go by on a machine that does other work beside. With few windows the time to start,
-mostly imports, weighs more than it does in a real job, so ratios are given with it and without.
+same weights and train with AdamW at one rate. The other tools are those of the extra ``benchmark``, or of ``--peers
+PYTHON``, see :mod:`tests.benchmarks.training`; one that cannot be imported is named and left out. Jobs run one after
+the other, on one thread; the processor's time is the one to go by on a machine that does other work beside. With few
+windows the time to start, mostly imports, weighs more than it does in a real job, so ratios are given with it and
+without. Each tool runs as its user would run it: distill sets the processor up by itself (:mod:`distill.processor`),
+the others do not.
 
 Without ``--teacher`` its weights are random, and so its students answer next to nothing; time does not depend on them.
 """

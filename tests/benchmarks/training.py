@@ -8,10 +8,21 @@ rounds:
     pip install -e ".[benchmark]" -c requirements.lock
     python -m tests.benchmarks.training --output training.json
 
-The extra brings textbrewer 0.2.1.post1, torchdistill 1.1.5 and nvidia-modelopt 0.47.0; ``--peers PYTHON`` names
-another interpreter that has them. A tool that cannot be imported is named and left out. A step is everything from the
-end of one optimizer step to the end of the next. The processor's time is the one to go by on a machine that does other
-work beside.
+The extra brings textbrewer 0.2.1.post1 and nvidia-modelopt 0.47.0, but not torchdistill 1.1.5: it brings torchvision,
+whose build on the package index is for CUDA and breaks the import of transformers beside torch for CPUs. It goes into
+an environment of its own, that of ``--peers``, which then has to have all of the tools:
+
+    python -m venv peers
+    peers/bin/pip install torch==2.13.0 transformers==5.23.0
+    peers/bin/pip install textbrewer==0.2.1.post1 nvidia-modelopt==0.47.0 torchdistill==1.1.5 requests
+    python -m tests.benchmarks.training --peers peers/bin/python --output training.json
+
+With torch for CPUs the file ``torchvision/_meta_registrations.py`` in there has to be emptied as well: torchvision's
+own operators are then of no use, and none of the tools needs them. A tool that cannot be imported is named and left
+out.
+
+A step is everything from the end of one optimizer step to the end of the next. The processor's time is the one to go by
+on a machine that does other work beside.
 """
 
 from __future__ import annotations
