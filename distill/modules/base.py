@@ -201,7 +201,7 @@ class TaskModule(RunModule):
         self.step_values = {"loss": loss, **values}
         if self._run or is_log_step(self.trainer, self.active_stage):
             self.log_dict(logged, batch_size=len(batch.window_ids))
-            self.log("train/loss", loss, prog_bar=True, batch_size=len(batch.window_ids))
+            self.log("train/loss", loss, batch_size=len(batch.window_ids))
         return self.weight * torch.stack([scales[name] * share.loss for name, share in shares.items()]).sum()
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:

@@ -7,24 +7,36 @@ import re
 
 import lightning as L
 import pytest
+import torch
 from lightning.pytorch.loggers import CSVLogger
+from torch.utils.data import DataLoader
 
 from distill.callbacks.progress import StageProgressBar
 from distill.callbacks.stages import StageSchedule
 from distill.stages import Stage
+from distill.types import Batch
 
-from .fakes import FakeModule, tiny_trainer
+from .fakes import Examples, FakeModule, tiny_trainer
 
 STAGES = {"intermediate": Stage({"hidden": 1.0}, epochs=1), "logits": Stage({"logits": 1.0}, epochs=1)}
 
 
 class LossModule(FakeModule):
-    """Logs a loss for the bar."""
+    """Keeps the loss of a step, which is how many batches were before it."""
 
     def training_step(self, batch, batch_idx):
-        loss = super().training_step(batch, batch_idx)
-        self.log("train/loss", loss, prog_bar=True, batch_size=2)
-        return loss
+        self.step_values = {"loss": torch.tensor(float(self.trainer.fit_loop.epoch_loop.total_batch_idx))}
+        return super().training_step(batch, batch_idx)
+
+
+class Numbers(Examples):
+    """As many examples as one likes."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+    def __len__(self) -> int:
+        return self.number
 
 
 class Reader(L.Callback):
@@ -38,14 +50,15 @@ class Reader(L.Callback):
         self.shown.append(self.bar.get_metrics(trainer, pl_module))
 
 
-def fit(folder, stages=STAGES, **settings):
+def fit(folder, stages=STAGES, batches=2, **settings):
     screen = io.StringIO()
     bar = StageProgressBar(leave=True, console_kwargs={"file": screen, "force_terminal": True, "width": 200})
     reader = Reader(bar)
     schedule = [StageSchedule(stages)] if stages else []
     logger = CSVLogger(folder, name="", version="run")
     trainer = tiny_trainer(folder, [*schedule, bar, reader], logger=logger, enable_progress_bar=True, **settings)
-    trainer.fit(LossModule(with_teacher=False))
+    loader = DataLoader(Numbers(2 * batches), batch_size=2)
+    trainer.fit(LossModule(with_teacher=False), loader, loader)
     return reader.shown, screen.getvalue()
 
 
@@ -58,6 +71,21 @@ def test_stage_comes_first_and_no_version_number_is_shown(tmp_path):
         ("stage", "logits"),
     ]
     assert all("train/loss" in metrics and "v_num" not in metrics for metrics in shown)
+
+
+def test_loss_is_that_of_the_latest_step_that_is_logged(tmp_path):
+    stages = {"only": Stage({"hidden": 1.0}, steps=8)}
+    shown, _ = fit(tmp_path, stages, log_every_n_steps=3, max_epochs=-1, batches=8)
+    assert [metrics["train/loss"] for metrics in shown] == [0.0, 0.0, 2.0, 2.0, 2.0, 5.0, 5.0, 7.0]
+
+
+def test_loss_of_several_tasks_is_shown_under_their_names(tmp_path):
+    batches = [Batch({}, {}, torch.tensor([]), task=task) for task in ("qa", "ner", "qa")]
+    bar = StageProgressBar(console_kwargs={"file": io.StringIO()})
+    reader = Reader(bar)
+    trainer = tiny_trainer(tmp_path, [bar, reader], enable_progress_bar=True, max_epochs=1)
+    trainer.fit(LossModule(with_teacher=False), DataLoader(batches, batch_size=None))
+    assert reader.shown[-1] == {"qa/train/loss": 2.0, "ner/train/loss": 1.0}
 
 
 def test_stage_is_drawn(tmp_path):
