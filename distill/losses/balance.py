@@ -32,6 +32,13 @@ class LossBalance:
         # (2, K): the sum of the sizes of each of K terms, and how many were finite.
         self._seen = torch.zeros(2, 0)
 
+    def scales(self, active: ActiveStage, terms: Mapping[str, Tensor]) -> Mapping[str, float | Tensor]:
+        """Return what each term is multiplied by: its weight in the stage, times its factor where that balances."""
+        weights = active.stage.weights
+        if active.stage.balance is None:
+            return {name: weights[name] for name in terms}
+        return {name: weights[name] * factor for name, factor in self.factors(active, terms).items()}
+
     def factors(self, active: ActiveStage, terms: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return each term's factor, () float32 or float64, after taking note of its value in the stage's first steps.
 

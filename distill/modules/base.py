@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -73,6 +73,7 @@ class TaskModule(RunModule):
         self.last_evaluation: EvaluationResult | None = None
         self._evaluation: Evaluation | None = None
         self._averages = AverageCounts()
+        self._unlogged: dict[str, Tensor] = {}
 
     @property
     def teacher(self) -> PreTrainedModel | None:
@@ -183,26 +184,26 @@ class TaskModule(RunModule):
         """Return this process's share of the active stage's objective over the batches of all processes.
 
         Where anybody looks, each term is logged raw, and as it counts where terms are balanced; these values are those
-        of all processes. Of several tasks each logs all of its batches: who looks sees the latest one of every task.
+        of all processes. Of several tasks that is the latest batch of each.
         """
-        if self.active_stage is None:
+        if (active := self.active_stage) is None:
             raise UserError("no active stage: give the Trainer a distill.StageSchedule")
-        stage = self.active_stage.stage
-        shares = self.shares(batch, stage.weights, stage.temperature)
+        shares = self.shares(batch, active.stage.weights, active.stage.temperature)
         values = {name: share.value for name, share in shares.items()}
-        logged = {f"train/{self.active_stage.name}/{name}": value for name, value in values.items()}
-        scales: dict[str, Any] = {name: stage.weights[name] for name in shares}
-        if stage.balance is not None:
-            factors = self.balance.factors(self.active_stage, values)
-            scales = {name: scale * factors[name] for name, scale in scales.items()}
-            weighted = {f"{name}_weighted": scales[name] * value for name, value in values.items()}
-            logged |= {f"train/{self.active_stage.name}/{name}": value for name, value in weighted.items()}
-        loss = torch.stack([scales[name] * value for name, value in values.items()]).sum()
+        scales = self.balance.scales(active, values)
+        weighted = {f"{name}_weighted": scales[name] * value for name, value in values.items()}
+        loss = torch.stack(list(weighted.values())).sum()
         self.step_values = {"loss": loss, **values}
-        if self._run or is_log_step(self.trainer, self.active_stage):
-            self.log_dict(logged, batch_size=len(batch.window_ids))
-            self.log("train/loss", loss, batch_size=len(batch.window_ids))
+        shown = values if active.stage.balance is None else values | weighted
+        self._unlogged = {f"train/{active.name}/{name}": value for name, value in shown.items()} | {"train/loss": loss}
+        if self._run is None and is_log_step(self.trainer, active):
+            self.log_latest()
         return self.weight * torch.stack([scales[name] * share.loss for name, share in shares.items()]).sum()
+
+    def log_latest(self) -> None:
+        """Log what the latest training batch gave, unless that is done."""
+        self.log_dict(self._unlogged, batch_size=1)
+        self._unlogged = {}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep what the balance of the terms has seen, and what the head's classes stand for."""
@@ -290,11 +291,10 @@ class TaskModule(RunModule):
             output = model(**batch.inputs)
         evaluation.update(self.task.logits(output), batch)
 
-    def _finish(self, prefix: str, prog_bar: Iterable[str] = ()) -> None:
+    def _finish(self, prefix: str, prog_bar: Sequence[str] = ()) -> None:
         assert self._evaluation is not None
         result = self._evaluation.compute()
         self.last_evaluation = result
-        shown = set(prog_bar)
         for name, value in result.scores.items():
             # Already equal on every process, so nothing is left to reduce.
-            self.log(f"{prefix}/{name}", value, prog_bar=name in shown, rank_zero_only=False)
+            self.log(f"{prefix}/{name}", value, prog_bar=name in prog_bar, rank_zero_only=False)

@@ -192,6 +192,7 @@ class MultiTaskModule(RunModule):
         loss = member.training_step(batch, batch_idx)
         self.step_values = member.step_values
         if is_log_step(self.trainer, self.active_stage):
+            self._each(lambda trained: trained.log_latest())
             self.log("train/loss", member.weight * self.step_values["loss"], batch_size=len(batch.window_ids))
         return loss
 

@@ -11,6 +11,7 @@ import torch
 from distill.callbacks.stages import StageSchedule
 from distill.data.labelled import LabelledDataModule
 from distill.data.multitask import MultiTaskDataModule
+from distill.log_steps import is_log_step
 from distill.models.loading import load_frozen
 from distill.models.start import StudentStart
 from distill.modules.distillation import DistillationModule
@@ -299,7 +300,7 @@ def test_every_task_is_balanced_on_the_first_batches_of_its_own(teacher_folder, 
 
 
 class Latest(L.Callback):
-    """Notes at each step the latest loss of every task, and what loggers would be given."""
+    """Notes at each logged step the latest loss of every task, and what loggers would be given."""
 
     def __init__(self) -> None:
         self.losses: dict[str, float] = {}
@@ -307,8 +308,9 @@ class Latest(L.Callback):
 
     def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx) -> None:
         self.losses[f"{batch.task}/train/loss"] = float(pl_module.step_values["loss"])
-        logged = {name: float(value) for name, value in trainer.callback_metrics.items() if name in self.losses}
-        self.pairs.append((dict(self.losses), logged))
+        if is_log_step(trainer, pl_module.active_stage):
+            logged = {name: float(value) for name, value in trainer.callback_metrics.items() if name in self.losses}
+            self.pairs.append((dict(self.losses), logged))
 
 
 def test_loggers_get_the_latest_batch_of_every_task_however_rare(teacher_folder, data, tmp_path):
@@ -316,6 +318,14 @@ def test_loggers_get_the_latest_batch_of_every_task_however_rare(teacher_folder,
     fit(make_module(teacher_folder), data, tmp_path, callbacks=[latest], log_every_n_steps=5)
     assert len(latest.pairs[-1][0]) == 3
     assert all(logged == pytest.approx(seen) for seen, logged in latest.pairs)
+
+
+def test_nothing_is_logged_at_steps_that_nobody_looks_at(teacher_folder, data, tmp_path, monkeypatch):
+    module, steps = make_module(teacher_folder), set()
+    monkeypatch.setattr(module, "log", lambda *args, **kwargs: steps.add(module.trainer.global_step))
+    stages = {"logits": Stage({"labels": 1.0}, steps=9, learning_rate=1e-3)}
+    fit(module, data, tmp_path, stages, log_every_n_steps=4, limit_val_batches=0)
+    assert steps == {0, 3, 7, 8}
 
 
 @pytest.mark.parametrize("balance", [None, 2])
