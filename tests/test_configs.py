@@ -128,6 +128,21 @@ def shrink(teacher_folder, backbone_folder, squad_file, text_file, tmp_path):
     return arguments
 
 
+@pytest.mark.parametrize("terms", [["attention", "hidden", "embeddings"], ["relations"]], ids=lambda terms: terms[0])
+def test_general_distillation_runs_as_its_comments_have_it(terms, shrink, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    own, text = CONFIGS / "general.yaml", (CONFIGS / "general.yaml").read_text(encoding="utf-8")
+    weights = ", ".join(f"{term}: 1.0" for term in terms)
+    text = re.sub(r"\n +weights: .*", "", text).replace(f"# weights: {{{weights}}}", f"weights: {{{weights}}}")
+    smaller = []
+    if "relations" in terms:
+        text = re.sub(r"# (losses:|  relations:)", r"\1", text)
+        smaller = ["--model.losses.relations.init_args.num_relation_heads=4"]
+    Path("general.yaml").write_text(text, encoding="utf-8")
+    assert list(yaml.safe_load(text)["schedule"]["stages"]["general"]["weights"]) == terms
+    run("fit", "--config=general.yaml", "--trainer.fast_dev_run=true", *shrink(own), *smaller)
+
+
 SEVERAL = [path for path in RUNS if "distill.MultiTaskModule" in path.read_text(encoding="utf-8")]
 
 
