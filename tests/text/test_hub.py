@@ -33,7 +33,7 @@ def test_overlong_rows_are_cut(folder, monkeypatch):
 
 
 def test_missing_column_is_named(folder):
-    with pytest.raises(UserError, match=r"row 0: no field 'inhalt' among 'text', 'body'; set data\.text_field"):
+    with pytest.raises(UserError, match=r"row 0: no field 'inhalt' among 'text', 'body'; set text_field"):
         list(HubSource(str(folder), text_field="inhalt").documents(TextReport()))
 
 
