@@ -84,6 +84,7 @@ class Batch:
         weight: How much it counts in its step: more than 1 where an epoch ends with a step of fewer batches, which the
             Trainer divides alike. Of no use where there is an ``average``.
         average: What the batches of its data hold on average, where they hold more or less on purpose.
+        is_padded: Whether any window is padded, as was seen before the batch left the CPU; None while it is there.
     """
 
     inputs: dict[str, Tensor]
@@ -94,6 +95,7 @@ class Batch:
     others: Sequence[Batch] = ()
     weight: float = 1.0
     average: AverageBatch | None = None
+    is_padded: bool | None = None
 
     @property
     def attention_mask(self) -> Tensor:
@@ -107,7 +109,11 @@ class Batch:
         """
         target = torch.device(device)
         # On the way back the values would be read before they have arrived.
-        return self._each(lambda tensor: tensor.to(target, non_blocking=target.type == "cuda"))
+        moved = self._each(lambda tensor: tensor.to(target, non_blocking=target.type == "cuda"))
+        mask = self.inputs.get("attention_mask")
+        if mask is not None and mask.device.type == "cpu" != target.type:
+            moved.is_padded = not bool(mask.all())
+        return moved
 
     def pin_memory(self) -> Batch:
         """Return the batch in memory that a GPU reads by itself; loaders call this where there is one."""

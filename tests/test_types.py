@@ -43,3 +43,12 @@ def test_loaders_pin_what_goes_to_the_device_and_keep_the_rest(batch: Batch) -> 
     assert done(pinned) == [("pinned",)] * 2
     assert pinned.window_ids is batch.window_ids
     assert (pinned.task, pinned.weight) == ("ner", 0.5)
+
+
+@pytest.mark.parametrize("real", [[[1, 1, 1]], [[1, 1, 0]]])
+def test_a_batch_that_leaves_the_cpu_knows_whether_it_is_padded(real: list[list[int]]) -> None:
+    batch = Batch({"attention_mask": torch.tensor(real)}, {}, torch.tensor([0]))
+    assert batch.to("cpu").is_padded is None
+    there = batch.to("meta")
+    assert there.is_padded is (0 in real[0])
+    assert there.to("meta").is_padded is there.is_padded

@@ -22,7 +22,7 @@ from transformers import AttentionInterface, PreTrainedConfig, PreTrainedModel
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
 
-from distill.types import AttentionInputs, ModelShape, Recording, RecordingPlan, UserError
+from distill.types import AttentionInputs, Batch, ModelShape, Recording, RecordingPlan, UserError
 
 #: Name under which SDPA that can be recorded is known to transformers.
 ATTENTION_IMPLEMENTATION = "distill_sdpa"
@@ -76,8 +76,36 @@ def _recorded_sdpa(
     return attend(query=query, key=key, value=value)
 
 
+# What is known of the batch in the model's hands, see known_padding.
+_IS_PADDED: ContextVar[bool | None] = ContextVar("is_padded", default=None)
+
+
+@contextmanager
+def known_padding(batch: Batch) -> Iterator[None]:
+    """Let models know within whether the batch that they are given is padded, if it was seen on the CPU."""
+    token = _IS_PADDED.set(batch.is_padded)
+    try:
+        yield
+    finally:
+        _IS_PADDED.reset(token)
+
+
+def _mask(*, attention_mask: Tensor | None, allow_is_bidirectional_skip: bool, **kwargs: Any) -> Tensor | None:
+    """Return transformers' SDPA mask, or None where it masks nothing, which SDPA has faster kernels for.
+
+    Transformers looks at the mask's values in every forward pass of every model, and a GPU has then to be waited for.
+    There the batch is believed, and without :func:`known_padding` a mask is made.
+    """
+    if attention_mask is not None and attention_mask.device.type != "cpu":
+        if _IS_PADDED.get() is False:
+            attention_mask = None
+        else:
+            allow_is_bidirectional_skip = False
+    return sdpa_mask(attention_mask=attention_mask, allow_is_bidirectional_skip=allow_is_bidirectional_skip, **kwargs)
+
+
 AttentionInterface.register(ATTENTION_IMPLEMENTATION, _recorded_sdpa)
-AttentionMaskInterface.register(ATTENTION_IMPLEMENTATION, sdpa_mask)
+AttentionMaskInterface.register(ATTENTION_IMPLEMENTATION, _mask)
 
 
 class _Recorded(Exception):  # noqa: N818 - no error

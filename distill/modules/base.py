@@ -21,7 +21,7 @@ from distill.losses.balance import LossBalance
 from distill.losses.base import DistillationLoss
 from distill.losses.objective import Objective
 from distill.losses.share import AverageCounts, Share, share_means
-from distill.models.recording import Recorder
+from distill.models.recording import Recorder, known_padding
 from distill.models.sharing import share_encoder
 from distill.modules.run import RunModule, part_of, run_data
 from distill.stages import Stage
@@ -168,7 +168,7 @@ class TaskModule(RunModule):
 
     def record(self, recorder: Recorder, batch: Batch, plan: RecordingPlan) -> Recording:
         """Run a recorder's model on a batch and return what the plan names; the head computes what the task reads."""
-        with self.task.focus(recorder.model, batch, plan.logits):
+        with known_padding(batch), self.task.focus(recorder.model, batch, plan.logits):
             return recorder.record(batch.inputs, plan, self.task.logits)
 
     def shares(self, batch: Batch, weights: Mapping[str, float], temperature: float) -> dict[str, Share]:
@@ -287,7 +287,7 @@ class TaskModule(RunModule):
 
     def _score(self, model: PreTrainedModel, batch: Batch, evaluation: Evaluation | None) -> None:
         assert evaluation is not None
-        with self.task.focus(model, batch):
+        with known_padding(batch), self.task.focus(model, batch):
             output = model(**batch.inputs)
         evaluation.update(self.task.logits(output), batch)
 

@@ -27,7 +27,7 @@ from distill.models.loading import (
     load_frozen,
     load_tokenizer,
 )
-from distill.models.recording import Recorder, model_shape
+from distill.models.recording import Recorder, known_padding, model_shape
 from distill.models.similarity import LayerSimilarity
 from distill.models.start import StudentStart
 from distill.models.student import Student
@@ -240,7 +240,8 @@ class DistillationModule(TaskModule):
         teacher = None
         if teacher_plan is not None:
             assert self._teachers is not None
-            teacher = self._teachers.record(batch, teacher_plan)
+            with known_padding(batch):
+                teacher = self._teachers.record(batch, teacher_plan)
         return self.objective(student, teacher, batch, weights, temperature).means
 
     def _bind(self, student: PreTrainedConfig, teacher: PreTrainedConfig) -> None:

@@ -27,8 +27,8 @@ from transformers import (
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
 import distill.models.recording as recording_module
-from distill.models.recording import Recorder, model_shape, record
-from distill.types import ModelShape, Recording, RecordingPlan, UserError
+from distill.models.recording import Recorder, known_padding, model_shape, record
+from distill.types import Batch, ModelShape, Recording, RecordingPlan, UserError
 
 SIZES = {
     "vocab_size": 50,
@@ -309,3 +309,24 @@ def test_gradients_under_bfloat16_are_close_to_those_of_float32(
     exact, low = gradients
     # Weights this sharp amplify the 8 bits of the layers around; the bfloat16 kernel errs by as much.
     assert (low - exact).norm() / exact.norm() < 0.15
+
+
+@pytest.mark.parametrize(("is_padded", "is_masked"), [(False, False), (True, True), (None, True)])
+def test_a_device_is_never_asked_whether_a_batch_is_padded(
+    config: PreTrainedConfig, monkeypatch: pytest.MonkeyPatch, is_padded: bool | None, is_masked: bool
+) -> None:
+    """A tensor on the meta device has no values: whoever reads one fails."""
+    masks = []
+
+    def attend(module: torch.nn.Module, *args: object, attention_mask: Tensor | None, **kwargs: object) -> object:
+        masks.append(attention_mask)
+        return sdpa_attention_forward(module, *args, attention_mask=attention_mask, **kwargs)
+
+    monkeypatch.setattr(recording_module, "sdpa_attention_forward", attend)
+    inputs = {"input_ids": torch.arange(18).reshape(2, 9) + 4, "attention_mask": torch.ones(2, 9, dtype=torch.int64)}
+    there = {name: tensor.to("meta") for name, tensor in inputs.items()}
+    with known_padding(Batch(there, {}, torch.arange(2), is_padded=is_padded)):
+        recording = Recorder(build(config).to("meta")).record(there, FULL_PLAN, read_logits)
+    assert recording.logits.shape == (2, 9, 2)
+    assert [mask is not None for mask in masks] == [is_masked] * 3
+    assert all(mask is None or mask.shape == (2, 1, 9, 9) for mask in masks)
