@@ -220,11 +220,20 @@ MINILM = {
     **stage("labels", {"labels": 1.0}, epochs=3, learning_rate=5e-5, warmup=0.1, decay="linear"),
 }  # fmt: skip
 
+
+def is_on(value: Any) -> bool:
+    return value is not None and value is not False
+
+
+#: What is unset or off is left out on both sides: an option that is new, and off, is no difference; one that is on is.
 PUBLISHED = {
-    "spanish_tinyroberta": SPANISH_TINYROBERTA,
-    "tinybert": TINYBERT,
-    "distilbert_qa": DISTILBERT_QA,
-    "minilm": MINILM,
+    name: {path: value for path, value in settings.items() if is_on(value)}
+    for name, settings in {
+        "spanish_tinyroberta": SPANISH_TINYROBERTA,
+        "tinybert": TINYBERT,
+        "distilbert_qa": DISTILBERT_QA,
+        "minilm": MINILM,
+    }.items()
 }
 
 #: The paper that a recipe repeats, and the numbers of the results that its opening expects, in their order.
@@ -291,20 +300,14 @@ def leaves(config: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str,
 def trained(config: dict[str, Any]) -> dict[str, Any]:
     """Return all that decides what a resolved recipe trains, by dotted paths without ``init_args``.
 
-    Of the Trainer, which has many settings of its own, what recipes may set; of the optimizer, whose settings are those
-    of torch's version, what is switched on.
+    Of the Trainer, which has many settings of its own, what recipes may set; of all, what is set and on.
     """
     found = {"stages": [name for name, options in config["schedule"]["stages"].items() if options is not None]}
     for path, value in leaves(
         {key: config[key] for key in ("seed_everything", "model", "data", "schedule", "trainer")}
     ):
         name = ".".join(part for part in path if part != "init_args").removeprefix("schedule.")
-        is_unset = value is None or value is False
-        if path[0] == "trainer" and path[1] not in _TRAINER:
-            continue
-        if name.startswith("model.optimizer.") and is_unset:
-            continue
-        if not (name.startswith("stages.") and name.count(".") == 1):  # a stage that was taken out
+        if is_on(value) and (path[0] != "trainer" or path[1] in _TRAINER):
             found[name] = value
     return found
 
