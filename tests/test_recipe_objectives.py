@@ -153,11 +153,22 @@ def test_tinybert():
     expected += sum(F.mse_loss(fit_dense(mine.states[state]), other.states[2 * state]) for state in range(3))
     assert recipe.value("intermediate") == pytest.approx(float(expected), rel=TOLERANCE)
 
-    soft = [
-        -(getattr(other, side).softmax(-1) * getattr(mine, side).log_softmax(-1)).sum(-1).mean()
-        for side in ("start", "end")
+    # The code's mean over windows and classes, of start and end; over 2 or 3 classes in its tasks, over places here.
+    literal = [
+        (-getattr(other, side).softmax(-1) * getattr(mine, side).log_softmax(-1)).mean() for side in ("start", "end")
     ]
-    assert recipe.value("prediction") == pytest.approx(float(sum(soft)) / 2, rel=TOLERANCE)
+    num_places = INPUTS["input_ids"].shape[1]
+    # The recipe has the paper's cross entropy, the sum over classes; a weight of 1 / places makes it the code's mean.
+    assert recipe.value("prediction") == pytest.approx(num_places * float(sum(literal)) / 2, rel=TOLERANCE)
+    recipe.stages["prediction"]["weights"] = {"logits": 1 / num_places}
+    assert recipe.value("prediction") == pytest.approx(float(sum(literal)) / 2, rel=TOLERANCE)
+
+
+def test_header_of_tinybert_names_the_weight_of_the_codes_mean():
+    file = CONFIGS / "recipes" / "tinybert.yaml"
+    text = file.read_text(encoding="utf-8")
+    max_length = yaml.safe_load(text)["data"]["init_args"]["max_length"]
+    assert f"--schedule.stages.prediction.weights '{{logits: {1 / max_length:.4g}}}' (1 / {max_length})" in text
 
 
 @torch.no_grad()
