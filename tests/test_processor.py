@@ -7,7 +7,7 @@ import sys
 import pytest
 import torch
 
-from distill.processor import fast_precision, length_multiple, teacher_dtype
+from distill.processor import fast_precision, length_multiple, prefer_fused, teacher_dtype
 
 PAGE_FAULTS = """
 import resource
@@ -93,3 +93,37 @@ def test_teachers_are_held_in_bfloat16_where_it_is_what_they_compute_in(precisio
 def test_finest_padding_and_teachers_in_float32_go_together(precision):
     is_float32 = teacher_dtype(precision) == "float32"
     assert (length_multiple("cpu", is_float32=precision == "32-true") == 8) == is_float32
+
+
+def adam(kind=torch.optim.AdamW, **settings) -> torch.optim.Optimizer:
+    torch.manual_seed(0)
+    weights = [torch.nn.Parameter(torch.randn(7, 5)), torch.nn.Parameter(torch.randn(5))]
+    groups = [{"params": weights[:1]}, {"params": weights[1:], "weight_decay": 0.0}]
+    return prefer_fused(kind(groups, lr=0.1, **settings))
+
+
+@pytest.mark.parametrize(
+    ("kind", "settings", "fused"),
+    [
+        (torch.optim.AdamW, {}, True),
+        (torch.optim.Adam, {}, True),
+        (torch.optim.AdamW, {"fused": False}, False),
+        (torch.optim.AdamW, {"foreach": True}, None),
+        (torch.optim.SGD, {}, None),
+    ],
+)
+def test_adam_is_fused_unless_something_else_was_said(kind, settings, fused):
+    assert {group["fused"] for group in adam(kind, **settings).param_groups} == {fused}
+
+
+def test_fused_steps_are_those_of_the_plain_optimizer():
+    weights = []
+    for settings in ({}, {"fused": False}):
+        optimizer = adam(**settings)
+        own = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+        for step in range(5):
+            for parameter in own:
+                parameter.grad = torch.sin(parameter.detach() + step)
+            optimizer.step()
+        weights.append(torch.cat([parameter.detach().flatten() for parameter in own]))
+    torch.testing.assert_close(weights[0], weights[1], rtol=1e-5, atol=1e-6)

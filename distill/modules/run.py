@@ -14,6 +14,7 @@ from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 
+from distill.processor import prefer_fused
 from distill.stages import ActiveStage, Stage
 from distill.tasks.base import EvaluationResult, Score
 from distill.types import UserError
@@ -117,11 +118,11 @@ class RunModule(L.LightningModule):
         """Put the student's weights of a checkpoint into the student; missing or foreign weights are an error."""
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        """Return the optimizer; weight decay spares biases and norms, as in every published recipe."""
+        """Return the optimizer, fused if it can be; weight decay spares biases and norms, as in published recipes."""
         trainable = [parameter for parameter in self.parameters() if parameter.requires_grad]
         decayed = [parameter for parameter in trainable if parameter.ndim > 1]
         spared = [parameter for parameter in trainable if parameter.ndim <= 1]
-        return self.make_optimizer([{"params": decayed}, {"params": spared, "weight_decay": 0.0}])
+        return prefer_fused(self.make_optimizer([{"params": decayed}, {"params": spared, "weight_decay": 0.0}]))
 
     def check_optimizer(self) -> None:
         """Check the optimizer's settings, before there is anything to optimize.

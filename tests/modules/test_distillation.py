@@ -184,6 +184,8 @@ def test_biases_and_norms_are_spared_weight_decay(teacher_folder):
     decayed, spared = module.configure_optimizers().param_groups
     assert {parameter.ndim for parameter in spared["params"]} == {1}
     assert spared["weight_decay"] == 0.0
+    assert decayed["fused"]
+    assert spared["fused"]
     assert len(decayed["params"]) + len(spared["params"]) == len(list(module.parameters()))
 
 
