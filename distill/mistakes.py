@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import errno
 
-import torch
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from safetensors import SafetensorError
 
 from distill.distributed.ending import is_lost_connection
 from distill.models.loading import first_line
+from distill.processor import is_out_of_memory
 from distill.types import UserError
 
 #: What is wrong with a disk, not with the program: no space, no quota, no permission, a file for a folder.
@@ -27,10 +27,11 @@ def environment_error(error: BaseException) -> Exception | None:
         return UserError(f"weights cannot be written or read: {first_line(error)}")
     if isinstance(error, OSError) and error.errno in _DISK_ERRORS:
         return UserError(f"{error.filename}: {error.strerror}") if error.filename else error
-    if isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error):  # a CPU's
+    if is_out_of_memory(error):
         return UserError(
             "out of memory: halve data.batch_size (or data.max_tokens) and double trainer.accumulate_grad_batches, "
-            "which trains alike; in an evaluation lower data.eval_batch_size"
+            "which trains alike; where a batch is one window already (data.max_tokens as small as data.max_length) "
+            "lower data.max_length, of plain text data.block_length; in an evaluation lower data.eval_batch_size"
         )
     if is_lost_connection(error):
         return UserError(

@@ -55,6 +55,12 @@ def fast_precision(device_type: str) -> str:
     return "32-true"
 
 
+def is_out_of_memory(error: BaseException) -> bool:
+    """Return whether an error says that memory, of this or another device, does not hold what was asked for."""
+    # What a CPU's allocator raises has no type of its own.
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)
+
+
 def teacher_dtype(precision: str) -> Literal["float32", "bfloat16"]:
     """Return what the weights of a teacher are held in: bfloat16 where its products are bfloat16's anyway.
 

@@ -28,6 +28,7 @@ def test_full_memory_ends_with_one_line_that_names_the_knobs(error, monkeypatch,
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("error: out of memory: halve data.batch_size (or data.max_tokens)")
     assert "double trainer.accumulate_grad_batches" in line
+    assert "one window already (data.max_tokens as small as data.max_length) lower data.max_length" in line
 
 
 @pytest.mark.parametrize(

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Protocol
+from typing import IO, Any, Protocol
 
 import numpy as np
 import torch
@@ -17,11 +18,12 @@ from rich import get_console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from distill.data.sampling import cut_by_tokens
+from distill.processor import is_out_of_memory
 from distill.teaching.sources import LOGITS_ALONE, ModelSource, stored_sizes
 from distill.teaching.store import CannotStoreError, LogitWriter, create_store, remove_abandoned, seal_store
-from distill.types import Batch
+from distill.types import Batch, UserError
 
-#: Tokens in a batch, padding included: big enough for any device, small enough beside the training's own memory.
+#: Tokens in a batch, padding included: big enough for any device, and on most of them small enough.
 TOKENS_PER_BATCH = 16384
 
 
@@ -80,7 +82,7 @@ def build_store(
 
     Every process runs its share of the batches and writes it to one temporary file, which the first one seals and
     moves to its place. Two runs that build at the same time each do it for themselves; the files are the same. What
-    runs that were killed have left unfinished there is removed.
+    runs that were killed have left unfinished there is removed. Batches that do not fit into memory are halved.
 
     Args:
         teacher: The teacher, on ``device``.
@@ -95,6 +97,7 @@ def build_store(
     Raises:
         CannotStoreError: On every process, if any of them cannot write, the logits do not fit into ``dtype``, or the
             task's are not one row a token, or a window.
+        UserError: If memory does not hold the teacher at work on a single window.
     """
     partial = target.with_name(f".{target.name}.{processes.token}.partial")
     own = building_batches(windows.lengths)[processes.rank :: processes.count]
@@ -141,22 +144,65 @@ def _fill(
     device: torch.device,
     show_progress: bool,
 ) -> None:
-    """Write the logits of some batches of windows."""
+    """Write the logits of some batches of windows, longest first; what memory does not hold is cut finer."""
     columns = (TextColumn("teacher's logits"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     writer = LogitWriter(partial, stored_sizes(windows.lengths, teacher.task))
     try:
         with Progress(*columns, console=get_console(), disable=not show_progress, transient=True) as progress:
             task_id = progress.add_task("", total=sum(len(batch) for batch in batches))
-            for window_ids in batches:
-                batch = windows[window_ids.tolist()].to(device)
-                logits = teacher.record(batch, LOGITS_ALONE).logits
-                assert logits is not None
-                rows = logits[batch.attention_mask.bool()] if teacher.task.scores_tokens else logits
-                writer.write(window_ids.tolist(), rows)
+            pending = deque(batches)
+            while pending:
+                window_ids = pending.popleft()
+                if not _fits(_write, teacher, windows, writer, window_ids, device):
+                    pending = _halved(window_ids, pending, windows.lengths)
+                    continue
                 progress.advance(task_id, len(window_ids))
                 progress.refresh()  # within the training's bar this one is not drawn by itself
     finally:
         writer.close()
+
+
+def _write(
+    teacher: ModelSource,
+    windows: StorableWindows,
+    writer: LogitWriter,
+    window_ids: NDArray[np.int64],
+    device: torch.device,
+) -> None:
+    """Run the teacher on a batch and write its logits."""
+    batch = windows[window_ids.tolist()].to(device)
+    logits = teacher.record(batch, LOGITS_ALONE).logits
+    assert logits is not None
+    rows = logits[batch.attention_mask.bool()] if teacher.task.scores_tokens else logits
+    writer.write(window_ids.tolist(), rows)
+
+
+def _fits(work: Callable[..., None], *arguments: Any) -> bool:
+    """Do something, and return whether memory held it; when this returns, what it left behind is free again."""
+    try:
+        work(*arguments)
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        return False
+    return True
+
+
+def _halved(
+    window_ids: NDArray[np.int64], pending: Iterable[NDArray[np.int64]], lengths: NDArray[np.int64]
+) -> deque[NDArray[np.int64]]:
+    """Return a batch that memory did not hold, and those that come after it, in batches of half its tokens."""
+    longest = int(lengths[window_ids[0]])
+    if len(window_ids) == 1:
+        raise UserError(
+            f"out of memory: it does not hold the teacher at work on one window of {longest} tokens; lower "
+            "data.max_length, of plain text data.block_length, or take a smaller teacher"
+        )
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    max_tokens = len(window_ids) * longest // 2
+    rank_zero_info("teacher: out of memory, goes on with at most %d tokens at once", max_tokens)
+    return deque(cut_by_tokens(np.concatenate([window_ids, *pending]), lengths, max_tokens))
 
 
 def _attempt(work: Callable[[], None]) -> CannotStoreError | None:

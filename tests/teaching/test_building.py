@@ -20,7 +20,7 @@ from distill.tasks.question_answering.task import QuestionAnswering
 from distill.teaching.building import Processes, build_store, building_batches
 from distill.teaching.sources import LOGITS_ALONE, ModelSource, stored_sizes
 from distill.teaching.store import CannotStoreError, LogitStore
-from distill.types import Recording
+from distill.types import Recording, UserError
 
 from .conftest import training_windows
 
@@ -120,6 +120,41 @@ def test_several_processes_share_the_work_of_one_file(teacher, windows, tmp_path
     assert errors == [None] * count
     assert (tmp_path / "shared.npy").read_bytes() == (tmp_path / "alone.npy").read_bytes()
     assert len(seen) == len(windows) + 1  # and one to learn the shape
+
+
+class Small:
+    """A teacher on a device whose memory holds so many tokens."""
+
+    def __init__(self, teacher: ModelSource, num_tokens: int) -> None:
+        self.teacher, self.num_tokens, self.task = teacher, num_tokens, teacher.task
+        self.sizes: list[int] = []
+        self.failed = 0
+
+    def record(self, batch, plan):
+        self.sizes.append(batch.attention_mask.numel())
+        if self.sizes[-1] > self.num_tokens:
+            self.failed += 1
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+        return self.teacher.record(batch, plan)
+
+
+def test_batches_that_memory_does_not_hold_are_halved_with_all_after_them(teacher, windows, tmp_path):
+    build(teacher, windows, tmp_path / "whole.npy")
+    longest = windows[[int(windows.lengths.argmax())]].attention_mask.numel()
+    small = Small(teacher, longest)
+    build(small, windows, tmp_path / "halved.npy")
+    assert small.failed <= 2  # then all are small enough: 128 tokens are four windows at most
+    whole, halved = (LogitStore(tmp_path / f"{name}.npy", "key", windows.lengths) for name in ("whole", "halved"))
+    every = list(range(len(windows)))
+    torch.testing.assert_close(halved.rows(every), whole.rows(every), rtol=0, atol=1e-6)
+
+
+def test_a_window_that_memory_does_not_hold_names_what_to_lower(teacher, windows, tmp_path):
+    shortest = windows[[int(windows.lengths.argmin())]].attention_mask.numel()
+    longest = int(windows.lengths.max())
+    with pytest.raises(UserError, match=f"out of memory: .* one window of {longest} tokens; lower data.max_length"):
+        build(Small(teacher, shortest), windows, tmp_path / "logits.npy")
+    assert not list(tmp_path.glob("*logits*"))
 
 
 class Failing:
