@@ -25,7 +25,9 @@ def model_digest(model: PreTrainedModel) -> str:
     return digest.hexdigest()
 
 
-def store_key(teacher: str, windows: str, task: str, precision: str, dtype: str) -> str:
+def store_key(
+    teacher: str, windows: str, task: str, precision: str, dtype: str, device: str, products: str
+) -> str:
     """Return the key of one teacher's logits for one training set.
 
     Args:
@@ -34,6 +36,8 @@ def store_key(teacher: str, windows: str, task: str, precision: str, dtype: str)
         task: The task's name.
         precision: What the teacher computes in.
         dtype: What the logits are stored in.
+        device: The type of device that it computes on.
+        products: The precision of float32 products there, as torch names it: ``highest``, ``high`` or ``medium``.
     """
-    parts = [STORE_VERSION, teacher, windows, task, precision, dtype]
+    parts = [STORE_VERSION, teacher, windows, task, precision, dtype, device, products]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]

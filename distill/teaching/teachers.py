@@ -187,7 +187,8 @@ class Teachers:
             return
         teacher, dtype = self._models[index], self._cache.dtype
         folder = Path(self._cache.folder).expanduser() if self._cache.folder else run.folder
-        key = store_key(model_digest(teacher.model), run.windows.fingerprint, self._task.name, run.precision, dtype)
+        computed = run.precision, dtype, run.device.type, torch.get_float32_matmul_precision()
+        key = store_key(model_digest(teacher.model), run.windows.fingerprint, self._task.name, *computed)
         path = folder / STORE_NAME.format(key)
         sizes = stored_sizes(run.windows.lengths, self._task)
         store = _opened(path, key, sizes)

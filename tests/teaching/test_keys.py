@@ -31,9 +31,9 @@ def test_dtype_and_configuration_change_the_digest(teacher):
 
 
 def test_every_part_changes_the_key():
-    parts = {"teacher": "t", "windows": "w", "task": "k", "precision": "p", "dtype": "d"}
+    parts = dict.fromkeys(("teacher", "windows", "task", "precision", "dtype", "device", "products"), "one")
     keys = {store_key(**parts), *(store_key(**{**parts, name: "other"}) for name in parts)}
-    assert len(keys) == 6
+    assert len(keys) == 8
 
 
 @pytest.mark.parametrize("changed", ["text", "max_length", "tokenizer", "question"])

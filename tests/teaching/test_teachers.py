@@ -73,8 +73,10 @@ def test_logits_of_whole_windows_are_read_back_too(pairs_teacher, pairs, tmp_pat
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-6)
 
 
-@pytest.mark.parametrize("change", ["weight", "text", "max_length", "precision", "dtype"])
-def test_whatever_logits_depend_on_misses_the_older_store(models, task, run, change, settings, squad_file):
+@pytest.mark.parametrize("change", ["weight", "text", "max_length", "precision", "products", "dtype"])
+def test_whatever_logits_depend_on_misses_the_older_store(
+    models, task, run, change, settings, squad_file, monkeypatch
+):
     Teachers(task, models[:1], cache=EXACT).prepare(LOGITS_ALONE, run)
     assert len(files(run)) == 1
     cache = EXACT
@@ -88,6 +90,8 @@ def test_whatever_logits_depend_on_misses_the_older_store(models, task, run, cha
         run = replace(run, windows=training_windows({**settings, "max_length": 60}))
     elif change == "precision":
         run = replace(run, precision="bf16-mixed")
+    elif change == "products":
+        monkeypatch.setattr(torch, "get_float32_matmul_precision", lambda: "high")
     else:
         cache = TeacherCache(dtype="float16")
     Teachers(task, models[:1], cache=cache).prepare(LOGITS_ALONE, run)
