@@ -25,9 +25,7 @@ def model_digest(model: PreTrainedModel) -> str:
     return digest.hexdigest()
 
 
-def store_key(
-    teacher: str, windows: str, task: str, precision: str, dtype: str, device: str, products: str
-) -> str:
+def store_key(teacher: str, windows: str, task: str, precision: str, dtype: str, device: str, products: str) -> str:
     """Return the key of one teacher's logits for one training set.
 
     Args:

@@ -74,9 +74,7 @@ def test_logits_of_whole_windows_are_read_back_too(pairs_teacher, pairs, tmp_pat
 
 
 @pytest.mark.parametrize("change", ["weight", "text", "max_length", "precision", "products", "dtype"])
-def test_whatever_logits_depend_on_misses_the_older_store(
-    models, task, run, change, settings, squad_file, monkeypatch
-):
+def test_whatever_logits_depend_on_misses_the_older_store(models, task, run, change, settings, squad_file, monkeypatch):
     Teachers(task, models[:1], cache=EXACT).prepare(LOGITS_ALONE, run)
     assert len(files(run)) == 1
     cache = EXACT
