@@ -48,21 +48,24 @@ def relation(inputs: AttentionInputs, name: str, window: int, token: int, length
     return [weight / sum(weights) for weight in weights]
 
 
+@pytest.mark.parametrize("mask_padding", [True, False], ids=["real tokens", "all tokens"])
 @pytest.mark.parametrize("names", [ALL[:1], ALL[1:2], ALL[2:3], ALL[3:], ALL[:3]], ids=lambda names: "+".join(names))
-def test_value_by_hand_over_unequal_heads_and_widths(names, unequal):
-    loss = bound(relations=names, student_layer=1, teacher_layer=3)
-    expected = 0.0
+def test_value_by_hand_over_unequal_heads_and_widths(names, mask_padding, unequal):
+    loss = bound(relations=names, student_layer=1, teacher_layer=3, mask_padding=mask_padding)
+    expected, count = 0.0, 0
     for window, length in enumerate(LENGTHS):
-        for token in range(length):
+        # A padded token may count, but none is related to.
+        for token in range(length if mask_padding else max(LENGTHS)):
             for head in range(4):
+                count += 1
                 for name in names:
                     mine = relation(unequal.student.attentions[1], name, window, token, length, head)
                     other = relation(unequal.teacher.attentions[3], name, window, token, length, head)
                     expected += sum(t * math.log(t / s) for s, t in zip(mine, other, strict=True))
     mean = loss(unequal.student, unequal.teacher, unequal.batch)
     assert mean.total.item() == pytest.approx(expected, rel=1e-9)
-    assert mean.count == 4 * sum(LENGTHS)
-    assert mean.value.item() == pytest.approx(expected / (4 * sum(LENGTHS)), rel=1e-9)
+    assert mean.count == count == 4 * (sum(LENGTHS) if mask_padding else len(LENGTHS) * max(LENGTHS))
+    assert mean.value.item() == pytest.approx(expected / count, rel=1e-9)
 
 
 def test_equal_relations_cost_nothing(unequal):
