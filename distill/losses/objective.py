@@ -62,6 +62,7 @@ class Objective(nn.Module):
         super().__init__()
         if not terms:
             raise UserError("there is no loss to train on; name at least one")
+        self._plans: dict[tuple[tuple[str, float], ...], tuple[RecordingPlan, RecordingPlan | None]] = {}
         self.terms = nn.ModuleDict()
         for name, loss in terms.items():
             try:
@@ -80,11 +81,12 @@ class Objective(nn.Module):
         Raises:
             UserError: If a term cannot compare these models.
         """
+        self._plans = {}
         for loss in self._losses().values():
             loss.bind(student, teacher, layer_map, task)
 
     def plans(self, weights: Mapping[str, float]) -> tuple[RecordingPlan, RecordingPlan | None]:
-        """Return what to record of student and teacher for the terms with a weight above 0.
+        """Return what to record of student and teacher for the terms with a weight above 0; worked out once a stage.
 
         Returns:
             The student's plan, and the teacher's or None when no active term needs a teacher.
@@ -92,14 +94,16 @@ class Objective(nn.Module):
         Raises:
             UserError: If a weight names no term, see :func:`check_weights`.
         """
-        active = self._active(weights)
-        student_plan = RecordingPlan(logits=False)
-        teacher_plan: RecordingPlan | None = None
-        for loss in active.values():
-            student_plan |= loss.student_plan
-            if loss.needs_teacher:
-                teacher_plan = (teacher_plan or RecordingPlan(logits=False)) | loss.teacher_plan
-        return student_plan, teacher_plan
+        stage = tuple(weights.items())
+        if stage not in self._plans:
+            student_plan = RecordingPlan(logits=False)
+            teacher_plan: RecordingPlan | None = None
+            for loss in self._active(weights).values():
+                student_plan |= loss.student_plan
+                if loss.needs_teacher:
+                    teacher_plan = (teacher_plan or RecordingPlan(logits=False)) | loss.teacher_plan
+            self._plans[stage] = student_plan, teacher_plan
+        return self._plans[stage]
 
     def forward(
         self,

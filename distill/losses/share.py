@@ -11,7 +11,7 @@ from torch import Tensor
 
 from distill.distributed.processes import num_processes, sum_over_processes
 from distill.losses.objective import Objective
-from distill.types import AverageBatch, Mean
+from distill.types import AverageBatch, Batch, Mean
 
 
 @dataclass(frozen=True)
@@ -64,6 +64,26 @@ def share_means(
     # What the sample of an average batch does not hold at all is as rare as not to matter; it stays the batch's own.
     losses |= {name: means[name].total / average for name, average in averages.items() if average}
     return {name: Share(loss, values[name]) for name, loss in losses.items()}
+
+
+class StepCounts:
+    """What each active term counts in the other batches of a step: each is counted once, not once for every batch."""
+
+    def __init__(self) -> None:
+        self._weights: Mapping[str, float] = {}
+        # With the batch, so that no later one has its identity.
+        self._counted: dict[int, tuple[Batch, dict[str, Tensor]]] = {}
+
+    def __call__(
+        self, others: Sequence[Batch], weights: Mapping[str, float], objective: Objective
+    ) -> list[dict[str, Tensor]]:
+        """Return name to count for every batch, of the terms with a weight above 0."""
+        known = self._counted if weights == self._weights else {}
+        self._weights = dict(weights)
+        self._counted = {
+            id(other): known.get(id(other)) or (other, objective.counts(other, weights)) for other in others
+        }
+        return [self._counted[id(other)][1] for other in others]
 
 
 class AverageCounts:

@@ -20,7 +20,7 @@ from distill.log_steps import is_log_step
 from distill.losses.balance import LossBalance
 from distill.losses.base import DistillationLoss
 from distill.losses.objective import Objective
-from distill.losses.share import AverageCounts, Share, share_means
+from distill.losses.share import AverageCounts, Share, StepCounts, share_means
 from distill.models.recording import Recorder, known_padding
 from distill.models.sharing import share_encoder
 from distill.modules.run import RunModule, part_of, run_data
@@ -72,7 +72,7 @@ class TaskModule(RunModule):
         #: Scores and predictions of the student in the latest validation, test or prediction.
         self.last_evaluation: EvaluationResult | None = None
         self._evaluation: Evaluation | None = None
-        self._averages = AverageCounts()
+        self._averages, self._others = AverageCounts(), StepCounts()
         self._unlogged: dict[str, Tensor] = {}
 
     @property
@@ -176,9 +176,9 @@ class TaskModule(RunModule):
 
         The Trainer divides by the batches of a step: gradients that are accumulated sum to those of one batch of all.
         """
-        means = self.compute_means(batch, weights, temperature)
-        others = [self.objective.counts(other, weights) for other in batch.others]
-        return share_means(means, others, batch.weight, self._averages(batch.average, weights, self.objective))
+        others = self._others(batch.others, weights, self.objective)
+        averages = self._averages(batch.average, weights, self.objective)
+        return share_means(self.compute_means(batch, weights, temperature), others, batch.weight, averages)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Return this process's share of the active stage's objective over the batches of all processes.

@@ -72,6 +72,16 @@ def test_plans_join_the_active_terms(objective: Objective) -> None:
     assert student == teacher == RecordingPlan(logits=True)
 
 
+def test_plans_are_worked_out_once_and_anew_for_another_layer_map(objective: Objective, task: Task) -> None:
+    weights = {"attention": 1.0, "hidden": 1.0}
+    before = objective.plans(weights)
+    assert objective.plans(dict(weights)) is before
+    objective.bind(STUDENT, TEACHER, LayerMap(((0, 0), (1, 1)), ((1, 1), (2, 2))), task)
+    after = objective.plans(weights)
+    assert after[1] is not None
+    assert after[1].attentions == {0, 1} != before[1].attentions
+
+
 def test_labels_alone_need_no_teacher(objective: Objective, task: Task) -> None:
     assert objective.plans({"labels": 1.0}) == (RecordingPlan(logits=True), None)
     assert objective.needs_teacher

@@ -5,7 +5,7 @@ import torch
 
 from distill.losses.hidden import HiddenStateLoss
 from distill.losses.objective import Objective
-from distill.losses.share import AverageCounts, share_means
+from distill.losses.share import AverageCounts, StepCounts, share_means
 from distill.types import AverageBatch, Batch, Mean
 
 
@@ -51,3 +51,18 @@ def test_average_batch_is_counted_once_for_a_stage():
     assert counts(average, {"hidden": 1.0, "unused": 1.0}, objective) == {"hidden": 256.0, "unused": 256.0}
     assert counts(None, {"hidden": 1.0}, objective) == {}
     assert len(reads) == 2
+
+
+def test_batches_of_a_step_are_counted_once_each_and_anew_for_other_terms(monkeypatch):
+    objective = Objective({"hidden": HiddenStateLoss(), "unused": HiddenStateLoss()})
+    counted = []
+    count = objective.counts
+    monkeypatch.setattr(objective, "counts", lambda one, weights: counted.append(one) or count(one, weights))
+    counts, batches = StepCounts(), [batch(length) for length in range(1, 9)]
+    for index in range(len(batches)):
+        others = batches[:index] + batches[index + 1 :]
+        found = counts(others, {"hidden": 1.0}, objective)
+        assert [one["hidden"].item() for one in found] == [other.inputs["attention_mask"].numel() for other in others]
+    assert len(counted) < 2 * len(batches)  # 56 if each batch counted all of its others
+    assert set(counts(batches[:1], {"unused": 1.0}, objective)[0]) == {"unused"}
+    assert counts([], {"unused": 1.0}, objective) == []
