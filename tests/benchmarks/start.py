@@ -4,8 +4,9 @@
     python -m tests.benchmarks.start --settings '[--config, mine.yaml]' --output start.json
 
 The first start cuts the texts into windows and stores them; a later one finds them. Before the first step come the
-check of the teacher on validation questions and the measurement of the processor's peak. Each start is a process of its
-own, with a cache that only these have, and ends where its first step would begin.
+check of the teacher on validation questions, the measurement of the processor's peak, and what a stage prepares of its
+teachers: their logits stored, or found and checked. Each start is a process of its own, with a cache that only these
+have, and ends where its first step would compute.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ PARTS = ("command to models", "models to first step")
 
 
 class StartClock(L.Callback):
-    """Writes down when the models are built and when the first step begins, and ends the run there.
+    """Writes down when the models are built and when the first step computes, and ends the run there.
 
     Args:
         file: Where the seconds since the process was started go.
@@ -47,10 +48,11 @@ class StartClock(L.Callback):
         """Note the time, before any other callback of the run."""
         self._built = time.time()
 
-    def on_train_batch_start(
-        self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int
-    ) -> None:
-        """Note the time and end the run."""
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Take the place of the first step: the module prepares a stage behind all callbacks."""
+        pl_module.training_step = self._end  # type: ignore[method-assign]
+
+    def _end(self, *_: Any) -> None:
         write_json(self.file, dict(zip(PARTS, (self._built - self.began, time.time() - self._built), strict=True)))
         raise SystemExit(0)
 

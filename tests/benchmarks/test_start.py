@@ -5,14 +5,29 @@ import json
 import pytest
 
 from tests.benchmarks.start import PARTS, StartClock, run
+from tests.callbacks.fakes import FakeModule, tiny_trainer
 
 
-def test_clock_ends_the_run_where_its_first_step_begins(tmp_path):
-    clock = StartClock(str(tmp_path / "seconds.json"), began=0.0)
-    clock.on_fit_start(None, None)
+class Preparing(FakeModule):
+    """Notes what is done before a step."""
+
+    def __init__(self) -> None:
+        super().__init__(with_teacher=False)
+        self.done = []
+
+    def on_train_batch_start(self, batch, batch_idx) -> None:
+        self.done.append("prepared")
+
+    def training_step(self, batch, batch_idx):
+        self.done.append("computed")
+
+
+def test_clock_ends_the_run_behind_all_that_the_module_prepares(tmp_path):
+    module = Preparing()
     with pytest.raises(SystemExit) as ended:
-        clock.on_train_batch_start(None, None, None, 0)
+        tiny_trainer(tmp_path, [StartClock(str(tmp_path / "seconds.json"), began=0.0)]).fit(module)
     assert ended.value.code == 0
+    assert module.done == ["prepared"]
     seconds = json.loads((tmp_path / "seconds.json").read_text(encoding="utf-8"))
     assert list(seconds) == list(PARTS)
     assert seconds["command to models"] > seconds["models to first step"] >= 0

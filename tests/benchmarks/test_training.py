@@ -45,6 +45,21 @@ def test_arms_take_turns_and_those_that_break_are_named(monkeypatch):
     assert left_out == {"peers.broken": "no module named broken"}
 
 
+def test_a_reference_that_breaks_costs_its_table_alone(monkeypatch, tmp_path, capsys):
+    def run(arm, python, warmup, steps):
+        if arm == "bare.layers":
+            raise CannotRunError("no memory")
+        return result(1.0)
+
+    monkeypatch.setattr(training, "run_arm", run)
+    training.main(str(tmp_path / "training.json"), rounds=2)
+    written = json.loads((tmp_path / "training.json").read_text(encoding="utf-8"))
+    assert written["left_out"] == {"bare.layers": "no memory"}
+    assert [title in written for title in COMPARISONS] == [False, True]
+    assert len(written["rounds"]["own.layers"]) == 2
+    assert "nothing to compare with" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("module", ["own", "bare", "peers"])
 def test_every_arm_has_the_same_settings_of_the_processor(module, monkeypatch, capsys):
     done = []

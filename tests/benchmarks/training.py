@@ -162,6 +162,9 @@ def main(
     result: dict[str, Any] = {"left_out": left_out, "environment": describe_environment("cpu"), "rounds": found}
     for title, labels in COMPARISONS.items():
         reference, *_ = labels.values()
+        if reference in left_out:
+            Console().print(f"{title}: nothing to compare with, {reference} broke: {left_out[reference]}")
+            continue
         summary = summarise({arm: found[arm] for arm in labels.values() if arm in found}, reference)
         result[title] = summary
         Console().print(result_table(title, labels, summary, left_out))
