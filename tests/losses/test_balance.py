@@ -1,6 +1,7 @@
 """Terms of very different size are scaled to equal size, as a pure function of what was seen."""
 
 import io
+import warnings
 
 import pytest
 import torch
@@ -107,3 +108,34 @@ def test_batches_of_one_step_count_as_one():
     for step, hidden in ((0, 1.0), (0, 3.0), (4, 5.0), (4, 7.0)):
         balance.factors(at(step, balance=2), terms(hidden, 1.0))
     assert floats(balance.factors(at(9, balance=2), terms(100.0, 1.0)))["hidden"] == pytest.approx(1 / 4)
+
+
+def floats_of_run(sizes: list[tuple[float, float]]) -> list[dict[str, float]]:
+    balance = LossBalance()
+    return [floats(balance.factors(at(step), terms(*values))) for step, values in enumerate(sizes)]
+
+
+def test_term_that_is_zero_and_then_tiny_does_not_drown_the_others():
+    """As embeddings that a student inherited: equal to the teacher's at first, then off by a rounding error."""
+    with pytest.warns(UserWarning, match=r"stage 'a': balance: hidden is on average .* of logits") as caught:
+        first, *later = floats_of_run([(0.0, 4.0), (1e-12, 2.0), (2e-12, 3.0), (1e-4, 1.0)])
+    assert first == {"hidden": 1.0, "logits": 0.25}
+    # Means of the others: 3 over two steps and over three; the factor is 10,000 times theirs and not 1e12.
+    assert [factors["hidden"] for factors in later] == pytest.approx([1e4 / 3, 1e4 / 3, 1e4 / 3])
+    assert [factors["logits"] for factors in later] == pytest.approx([1 / 3, 1 / 3, 1 / 3])
+    assert len(caught) == 1
+
+
+def test_term_a_few_thousand_times_smaller_is_scaled_to_equal_size_without_a_warning():
+    """As attention probabilities of long windows beside hidden states."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        *_, last = floats_of_run([(2e-4, 1.0)] * 4)
+    assert last == pytest.approx({"hidden": 5e3, "logits": 1.0})
+
+
+def test_terms_that_are_all_tiny_are_scaled_to_equal_size():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        *_, last = floats_of_run([(1e-12, 2e-12)] * 4)
+    assert last == pytest.approx({"hidden": 1e12, "logits": 5e11})
