@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -14,11 +15,11 @@ from rich import get_console
 
 from distill.callbacks.report import find_callback
 from distill.callbacks.stages import StageSchedule
-from distill.data.sample import sample_loader
 from distill.files import write_json, write_text
 from distill.models.layer_map import describe_layer_map
 from distill.models.loading import max_positions
 from distill.models.similarity import LayerSimilarity
+from distill.modules.scoring import evaluate_teacher
 from distill.reporting.diagnosis import Diagnosis, diagnosis_screen, duration, model_facts
 from distill.reporting.files import run_folder, task_folder
 from distill.reporting.page.document import standalone
@@ -126,9 +127,7 @@ class Doctor(L.Callback):
         data = _data(trainer, module)
         if not self.num_questions or module.teacher is None or data is None:
             return None
-        ranks = trainer.global_rank, trainer.world_size
-        loader = sample_loader(data.val_dataloader().dataset, self.num_questions, data.eval_batch_size, *ranks)
-        return module.evaluate(module.teacher, loader)
+        return evaluate_teacher(module, data.val_dataloader(), self.num_questions)
 
     def _facts(self, trainer: L.Trainer, module: Any, scores: EvaluationResult | None) -> dict[str, str]:
         data = _data(trainer, module)
@@ -161,6 +160,8 @@ class Doctor(L.Callback):
         examples = getattr(data.val_dataloader().dataset, "examples", None) if data is not None else None
         if examples is not None and (advice := module.task.advise(examples)):
             warnings.append(advice)
+        if data is not None and (recut := _recut_words(data.summary().get("validation", {}))):
+            warnings.append(recut)
         for warning in warnings:
             rank_zero_warn(warning)
         return warnings
@@ -185,6 +186,17 @@ def _trimming(module: Any) -> str:
     if module.teacher is None or module.student.config.vocab_size >= module.teacher.config.vocab_size:
         return ""
     return f", of the {module.teacher.config.vocab_size:,} that the teacher knows"
+
+
+def _recut_words(validation: Mapping[str, Any]) -> str | None:
+    """Return what a smaller vocabulary does to the validation part, where the teacher was scored on its own."""
+    if not (recut := validation.get("words_recut")):
+        return None
+    words = validation["words"]
+    return (
+        f"{recut:,} of {words:,} words of the validation part ({recut / words:.2%}) are cut into smaller pieces for "
+        "the student, whose vocabulary lacks theirs: name more text of the language in data.vocabulary_files"
+    )
 
 
 def _limit(module: Any) -> str:

@@ -117,6 +117,10 @@ class TaskDataModule(L.LightningDataModule, ABC):
             UserError: If they do not fit.
         """
 
+    def recut_validation(self, tokenizer: PreTrainedTokenizerBase) -> DataLoader[Batch] | None:
+        """Return the validation part as a tokenizer of more pieces cuts it, where that is known to differ."""
+        return None
+
     @abstractmethod
     def summary(self) -> dict[str, Any]:
         """Return what was read, repaired, dropped and cut, in plain numbers, for the report."""

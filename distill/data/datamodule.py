@@ -9,22 +9,25 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
 
+import datasets
 from lightning.pytorch.utilities import rank_zero_info
+from torch.utils.data import DataLoader
 from transformers import PreTrainedTokenizerBase
 
 from distill.data.sampling import TrainingSampler
-from distill.data.vocabulary import trimmed_tokenizer
+from distill.data.vocabulary import VocabularyTexts, trimmed_tokenizer
 from distill.data.windowed import WindowedDataModule
 from distill.data.windows import WindowDataset, WindowPadder, cached_windows, fingerprint
-from distill.files import Paths
+from distill.files import Paths, listed_paths
 from distill.models.loading import EMBEDDED
+from distill.models.vocabulary import count_recut_words
 from distill.tasks.base import Task
 from distill.tasks.question_answering.hub import read_hub
 from distill.tasks.question_answering.reading import read_examples
 from distill.tasks.question_answering.report import ReadingReport
 from distill.tasks.question_answering.task import QuestionAnswering
 from distill.tasks.question_answering.windows import build_windows, check_lengths, count_flagged, window_texts
-from distill.types import Example, UserError
+from distill.types import Batch, Example, UserError
 
 #: Which hub split serves a part that no files were named for.
 _HUB_SPLITS = {"train": "train", "validation": "validation", "test": "validation"}
@@ -64,9 +67,11 @@ class SquadDataModule(WindowedDataModule):
         max_tokens: In place of ``batch_size``, tokens of a training batch at most, padding included, per process: many
             short windows or few long ones. Each term weighs a batch by its items (windows, tokens or pairs), so that
             the steps of an epoch add up to the mean over all of it.
+        vocabulary_files: Text files or folders of them (``.txt``, ``.jsonl``) whose pieces a trimmed vocabulary keeps
+            beside those of the training texts: more of the language than a question set holds.
 
     Raises:
-        UserError: If a number is out of range.
+        UserError: If a number is out of range, or ``vocabulary_files`` are named for a full vocabulary.
     """
 
     def __init__(
@@ -91,6 +96,7 @@ class SquadDataModule(WindowedDataModule):
         vocabulary: Literal["full", "trimmed"] = "full",
         pad_to_max_length: bool = False,
         max_tokens: int | None = None,
+        vocabulary_files: Paths | None = None,
     ) -> None:
         files = (train_files, validation_files, test_files, predict_files)
         super().__init__(
@@ -113,7 +119,15 @@ class SquadDataModule(WindowedDataModule):
         self.vocabulary = vocabulary
         self.pad_to_max_length = pad_to_max_length
         self._examples: dict[str, tuple[list[Example], ReadingReport]] = {}
+        self.vocabulary_files = listed_paths(vocabulary_files)
         self._is_trimmed = False
+        # The validation part as another tokenizer cuts it, where some word of it is cut otherwise.
+        self._recut: WindowDataset | None = None
+        if self.vocabulary_files and vocabulary == "full":
+            raise UserError(
+                "data.vocabulary_files say which pieces a trimmed vocabulary keeps, and this one is full: set "
+                "model.init_args.student.vocabulary to trimmed, or leave the files out"
+            )
 
     def take_tasks(self, tasks: Mapping[str | None, Task]) -> None:
         """Refuse what cannot be learned from questions.
@@ -131,9 +145,24 @@ class SquadDataModule(WindowedDataModule):
         """Check the lengths against the tokenizer, before any data is read.
 
         Raises:
-            UserError: If there is no fast tokenizer, or windows have no room for a question and context.
+            UserError: If there is no fast tokenizer, windows have no room for a question and context, or a file of
+                ``vocabulary_files`` is missing or not named as text.
         """
+        VocabularyTexts([], self.vocabulary_files)
         check_lengths(self.tokenizer, self.max_length, self.doc_stride, self.max_question_length)
+
+    def recut_validation(self, tokenizer: PreTrainedTokenizerBase) -> DataLoader[Batch] | None:
+        """Return the validation part as ``tokenizer`` cuts it, of which the data's own has fewer pieces.
+
+        How many words that makes a difference to is counted for the report; nothing where it makes none.
+        """
+        counts = self._counts["validation"]
+        if "words" not in counts:
+            texts = window_texts(self._examples_of("validation")[0], tokenizer, self.max_question_length)
+            counts["words_recut"], counts["words"] = count_recut_words(tokenizer, self.tokenizer, texts)
+            if counts["words_recut"]:
+                self._recut, _ = self._cut("validation", tokenizer)
+        return None if self._recut is None else self._evaluation_loader(self._recut)
 
     def _sampler(self, windows: WindowDataset) -> TrainingSampler:
         rank, num_ranks = self._rank()
@@ -150,20 +179,7 @@ class SquadDataModule(WindowedDataModule):
             return
         self._trim_vocabulary()
         examples, report = self._examples_of(split)
-        tokenizer = self.tokenizer
-        settings = {
-            "max_length": self.max_length,
-            "doc_stride": self.doc_stride,
-            "max_question_length": self.max_question_length,
-        }
-        build = partial(_window_columns, tokenizer=tokenizer, settings=settings)
-        key = fingerprint(examples, tokenizer, settings)
-        table = cached_windows(build, examples, self.cache_dir / f"windows-{key}", self.num_workers)
-        pads_fully = self.pad_to_max_length and split == "train"
-        collate = WindowPadder(tokenizer, self.max_length, pads_fully, self.length_multiple)
-        self._windows[split] = WindowDataset(
-            table, examples, collate, self.max_length, with_windows=split != "train", fingerprint=key
-        )
+        self._windows[split], table = self._cut(split, self.tokenizer)
         cut, unreachable = (count_flagged(table, flag) for flag in ("question_truncated", "answer_unreachable"))
         self._counts[split] = {**report.as_dict(), "questions_truncated": cut, "answers_unreachable": unreachable}
         rank_zero_info("%s: %s", split, self._source(split))
@@ -175,16 +191,37 @@ class SquadDataModule(WindowedDataModule):
             rank_zero_info("%s: %d answers are longer than any window can hold", split, unreachable)
         rank_zero_info("%s: %d questions in %d windows", split, len(examples), len(table))
 
+    def _cut(self, split: str, tokenizer: PreTrainedTokenizerBase) -> tuple[WindowDataset, datasets.Dataset]:
+        """Return the windows of a part and their table, from the cache where they were made before."""
+        examples, _ = self._examples_of(split)
+        settings = {
+            "max_length": self.max_length,
+            "doc_stride": self.doc_stride,
+            "max_question_length": self.max_question_length,
+        }
+        build = partial(_window_columns, tokenizer=tokenizer, settings=settings)
+        key = fingerprint(examples, tokenizer, settings)
+        table = cached_windows(build, examples, self.cache_dir / f"windows-{key}", self.num_workers)
+        pads_fully = self.pad_to_max_length and split == "train"
+        collate = WindowPadder(tokenizer, self.max_length, pads_fully, self.length_multiple)
+        windows = WindowDataset(
+            table, examples, collate, self.max_length, with_windows=split != "train", fingerprint=key
+        )
+        return windows, table
+
     def _trim_vocabulary(self) -> None:
         """Give up the pieces that the training texts never use, once."""
         if self.vocabulary == "full" or self._is_trimmed:
             return
         examples, _ = self._examples_of("train")
-        texts = window_texts(examples, self.tokenizer, self.max_question_length)
-        num_pieces = len(self.tokenizer)
-        self.tokenizer = trimmed_tokenizer(self.tokenizer, texts, self.cache_dir)
+        full = self.tokenizer
+        texts = VocabularyTexts(window_texts(examples, full, self.max_question_length), self.vocabulary_files)
+        self.tokenizer = trimmed_tokenizer(full, texts, self.cache_dir)
         self._is_trimmed = True
-        rank_zero_info("vocabulary: %d of %d pieces, those of the training texts", len(self.tokenizer), num_pieces)
+        for line in texts.report.describe() if self.vocabulary_files else ():
+            rank_zero_info("vocabulary: %s", line)
+        source = "those of the training texts" + (" and of vocabulary_files" if self.vocabulary_files else "")
+        rank_zero_info("vocabulary: %d of %d pieces, %s", len(self.tokenizer), len(full), source)
 
     def _examples_of(self, split: str) -> tuple[list[Example], ReadingReport]:
         """Return what a part holds; the training texts, which may be needed twice, are read once."""

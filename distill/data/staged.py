@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from torch.utils.data import DataLoader
+from transformers import PreTrainedTokenizerBase
 
 from distill.data.base import TaskDataModule
 from distill.data.training import TrainingLoader
@@ -85,6 +86,10 @@ class StagedDataModule(TaskDataModule):
     def predict_dataloader(self) -> DataLoader[Batch]:
         """Return the task's."""
         return self.main.predict_dataloader()
+
+    def recut_validation(self, tokenizer: PreTrainedTokenizerBase) -> DataLoader[Batch] | None:
+        """Return the task's."""
+        return self.main.recut_validation(tokenizer)
 
     def summary(self) -> dict[str, Any]:
         """Return the summary of the task's data, and under ``others`` those of the others."""

@@ -68,15 +68,15 @@ class WindowedDataModule(TaskDataModule):
 
     def val_dataloader(self) -> DataLoader[Batch]:
         """Return this process's share of the validation part."""
-        return self._evaluation_loader("validation")
+        return self._evaluation_loader(self._windows["validation"])
 
     def test_dataloader(self) -> DataLoader[Batch]:
         """Return this process's share of the test part."""
-        return self._evaluation_loader("test")
+        return self._evaluation_loader(self._windows["test"])
 
     def predict_dataloader(self) -> DataLoader[Batch]:
         """Return this process's share of the predict part."""
-        return self._evaluation_loader("predict")
+        return self._evaluation_loader(self._windows["predict"])
 
     def summary(self) -> dict[str, Any]:
         """Return what was read, repaired, dropped and cut, in plain numbers, for the report."""
@@ -153,7 +153,6 @@ class WindowedDataModule(TaskDataModule):
         """Return what shuffles the training windows, where batches hold equally many."""
         return TrainingSampler(windows.lengths, self.batch_size, self.seed, *self._rank())
 
-    def _evaluation_loader(self, split: str) -> DataLoader[Batch]:
-        windows = self._windows[split]
+    def _evaluation_loader(self, windows: WindowDataset) -> DataLoader[Batch]:
         batches = evaluation_batches(windows.lengths, self.eval_batch_size, *self._rank())
         return self._loader(windows, EvaluationSampler(batches))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable
 from typing import Any
 
 from tokenizers import Tokenizer
@@ -12,7 +12,7 @@ from distill.types import UserError
 
 
 def kept_pieces(
-    backend: dict[str, Any], tokenizer: Tokenizer, wanted: Collection[str], texts: Sequence[str]
+    backend: dict[str, Any], tokenizer: Tokenizer, wanted: Collection[str], texts: Iterable[str]
 ) -> set[str]:
     """Return the pieces that a smaller vocabulary must have.
 
@@ -60,7 +60,7 @@ def _is_character(piece: str, model: dict[str, Any]) -> bool:
     return len(bare.removesuffix(model.get("end_of_word_suffix") or "")) <= 1
 
 
-def _bpe(model: dict[str, Any], tokenizer: Tokenizer, kept: set[str], texts: Sequence[str]) -> set[str]:
+def _bpe(model: dict[str, Any], tokenizer: Tokenizer, kept: set[str], texts: Iterable[str]) -> set[str]:
     """Add the pieces that kept ones are merged from, and theirs.
 
     With them the merges that ever took place in the texts are all there; that others are gone changes nothing, since
@@ -77,7 +77,7 @@ def _bpe(model: dict[str, Any], tokenizer: Tokenizer, kept: set[str], texts: Seq
     return kept
 
 
-def _wordpiece(model: dict[str, Any], tokenizer: Tokenizer, kept: set[str], texts: Sequence[str]) -> set[str]:
+def _wordpiece(model: dict[str, Any], tokenizer: Tokenizer, kept: set[str], texts: Iterable[str]) -> set[str]:
     """Add what words were cut into before the rest of them turned out to be unknown.
 
     Without these longest beginnings another cut would be tried, which might go through.
@@ -107,7 +107,7 @@ def _longest_beginnings(word: str, pieces: Collection[str], prefix: str) -> set[
     return found
 
 
-def _unigram(model: dict[str, Any], tokenizer: Tokenizer, kept: set[str], texts: Sequence[str]) -> set[str]:
+def _unigram(model: dict[str, Any], tokenizer: Tokenizer, kept: set[str], texts: Iterable[str]) -> set[str]:
     """Add the piece for what is unknown and the least likely one, from which its score is reckoned.
 
     The most likely way to cut a text stays the most likely one when others are gone.

@@ -44,7 +44,8 @@ class Student:
         init: ``random``; ``mimetic``, random with attention started on likeness and nearness; ``layers``, the teacher's
             embeddings, head and the layers that the layer map names; ``inherited``, the same for a student that is
             narrower; or a folder or hub model whose weights and sizes the student starts from.
-        vocabulary: ``full``, or ``trimmed``: without the pieces that the training texts never use.
+        vocabulary: ``full``, or ``trimmed``: without the pieces that neither the training texts nor the data's
+            ``vocabulary_files`` use.
     """
 
     num_layers: int | None = None

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import islice
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from itertools import groupby, islice
+from operator import itemgetter
 from typing import Any
 
 import torch
@@ -24,7 +26,7 @@ CHUNK_SIZE = 1000
 _RULES = ("normalizer", "pre_tokenizer", "decoder")
 
 
-def trim_tokenizer(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> PreTrainedTokenizerBase:
+def trim_tokenizer(tokenizer: PreTrainedTokenizerBase, texts: Iterable[str]) -> PreTrainedTokenizerBase:
     """Return a tokenizer with those pieces alone that cut ``texts``, which it cuts exactly as before.
 
     Kept are the pieces that occur; the pieces that byte-pair merges build them from; all special and added tokens; all
@@ -34,7 +36,7 @@ def trim_tokenizer(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> 
 
     Args:
         tokenizer: A fast tokenizer.
-        texts: What decides; read twice.
+        texts: What decides; read from the start several times.
 
     Raises:
         UserError: If the tokenizer is of another kind, or some text would be cut otherwise.
@@ -52,12 +54,14 @@ def trim_tokenizer(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> 
     new_ids = {piece: new_id for new_id, piece in enumerate(ordered)}
     trimmed = Tokenizer.from_str(json.dumps(_renumbered(backend, new_ids)))
     old_ids = [original.token_to_id(piece) for piece in ordered]
-    changed = sum(
+    is_changed = [
         before.ids != [old_ids[token_id] for token_id in after.ids]
         for before, after in zip(_encodings(original, texts), _encodings(trimmed, texts), strict=True)
-    )
-    if changed:
-        raise UserError(f"student.vocabulary trimmed would cut {changed} of {len(texts)} texts otherwise; use full")
+    ]
+    if changed := sum(is_changed):
+        raise UserError(
+            f"student.vocabulary trimmed would cut {changed} of {len(is_changed)} texts otherwise; use full"
+        )
     return PreTrainedTokenizerFast(
         tokenizer_object=trimmed,
         model_max_length=tokenizer.model_max_length,
@@ -66,6 +70,33 @@ def trim_tokenizer(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> 
         model_input_names=tokenizer.model_input_names,
         **tokenizer.special_tokens_map,
     )
+
+
+def count_recut_words(
+    full: PreTrainedTokenizerBase, trimmed: PreTrainedTokenizerBase, texts: Iterable[str]
+) -> tuple[int, int]:
+    """Return how many words of some texts a trimmed tokenizer cuts otherwise than the full one, and how many there are.
+
+    Words are what the tokenizer's own rules part a text into before they cut it, each time that they occur.
+
+    Args:
+        full: The tokenizer with all its pieces.
+        trimmed: The same without some, see :func:`trim_tokenizer`.
+        texts: What to count in; read from the start twice.
+    """
+    backends = [Tokenizer.from_str(json.dumps(_plain_backend(tokenizer))) for tokenizer in (full, trimmed)]
+    num_recut = num_words = 0
+    for encodings in zip(*(_encodings(backend, texts) for backend in backends), strict=True):
+        before, after = map(_words, encodings)
+        num_words += len(before)
+        num_recut += sum(mine != other for mine, other in zip(before, after, strict=True))
+    return num_recut, num_words
+
+
+def _words(encoding: Any) -> list[list[str]]:
+    """Return the pieces of each word."""
+    by_word = groupby(zip(encoding.word_ids, encoding.tokens, strict=True), key=itemgetter(0))
+    return [[piece for _, piece in pieces] for _, pieces in by_word]
 
 
 def teacher_ids(student: PreTrainedTokenizerBase, teacher: PreTrainedTokenizerBase) -> Tensor | None:
@@ -113,7 +144,19 @@ def read_student_ids(model: PreTrainedModel, ids: Tensor) -> PreTrainedModel:
     return model
 
 
+@contextmanager
+def reading_own_ids(model: PreTrainedModel) -> Iterator[None]:
+    """Let a model that takes the student's ids take its own within the context; of any other nothing changes."""
+    model.reads_own_ids = True
+    try:
+        yield
+    finally:
+        model.reads_own_ids = False
+
+
 def _translate(model: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    if getattr(model, "reads_own_ids", False):
+        return args, kwargs
     return args, {**kwargs, "input_ids": model.own_ids[kwargs["input_ids"]]}
 
 

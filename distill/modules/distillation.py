@@ -8,7 +8,7 @@ from typing import Any, Literal
 import torch
 from lightning.pytorch.cli import OptimizerCallable
 from lightning.pytorch.utilities import rank_zero_info
-from transformers import PreTrainedConfig, PreTrainedModel
+from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from distill.losses.attention import AttentionLoss
 from distill.losses.base import DistillationLoss
@@ -127,6 +127,12 @@ class DistillationModule(TaskModule):
         return self._teachers.model if self._teachers is not None else None
 
     @property
+    def teacher_tokenizer(self) -> PreTrainedTokenizerBase | None:
+        """The tokenizer with all of the teacher's pieces, where the student has fewer."""
+        start = self._student_start
+        return load_tokenizer(self.teacher_source) if start is not None and start.teacher_ids is not None else None
+
+    @property
     def starts_at_random(self) -> bool:
         """Whether the student starts from no folder; what it inherits, it inherits when a fit begins."""
         return self.student_settings.folder is None
@@ -225,8 +231,8 @@ class DistillationModule(TaskModule):
         super().on_load_checkpoint(checkpoint)
         if checkpoint.get("vocabulary") != self._pieces():
             raise UserError(
-                "the checkpoint's vocabulary is not this run's; name the training files that it was trimmed by, or "
-                "start from the student/ folder beside it with student.init"
+                "the checkpoint's vocabulary is not this run's; name the training and vocabulary files that it was "
+                "trimmed by, or start from the student/ folder beside it with student.init"
             )
         if "layer_map" in checkpoint:
             self._found_layers = tuple(checkpoint["layer_map"])

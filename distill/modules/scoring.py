@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from functools import reduce
 from itertools import islice
 from typing import NamedTuple
@@ -9,7 +10,9 @@ from typing import NamedTuple
 import torch
 from torch.utils.data import DataLoader
 
+from distill.data.sample import sample_loader
 from distill.distributed.processes import gather
+from distill.models.vocabulary import reading_own_ids
 from distill.modules.base import TaskModule
 from distill.tasks.base import EvaluationResult
 from distill.types import Batch
@@ -36,8 +39,32 @@ class TaskEvaluations(NamedTuple):
 def evaluate_all(module: TaskModule, dataloader: DataLoader[Batch], with_majority: bool = False) -> TaskEvaluations:
     """Score a task's models over an evaluation set, on every process together."""
     student = module.evaluate(module.student, dataloader)
-    teacher = module.evaluate(module.teacher, dataloader) if module.teacher is not None else None
+    teacher = evaluate_teacher(module, dataloader) if module.teacher is not None else None
     return TaskEvaluations(student, teacher, _majority(module, dataloader) if with_majority else None)
+
+
+def evaluate_teacher(
+    module: TaskModule, dataloader: DataLoader[Batch], num_examples: int | None = None
+) -> EvaluationResult:
+    """Score a task's teacher over the validation set, on every process together.
+
+    Where the student has fewer pieces and some word is cut otherwise without the rest, the teacher reads the set in
+    all of its own: else it would lose points, and the student seem to keep more of them.
+
+    Args:
+        module: The task, with a teacher.
+        dataloader: The set as the student reads it.
+        num_examples: Draw so many of it for a first impression; left out, all count.
+    """
+    assert module.teacher is not None
+    tokenizer = getattr(module, "teacher_tokenizer", None)
+    recut = module.data.recut_validation(tokenizer) if tokenizer is not None and module.data is not None else None
+    loader = dataloader if recut is None else recut
+    if num_examples is not None:
+        ranks = module.trainer.global_rank, module.trainer.world_size
+        loader = sample_loader(loader.dataset, num_examples, module.data.eval_batch_size, *ranks)
+    with nullcontext() if recut is None else reading_own_ids(module.teacher):
+        return module.evaluate(module.teacher, loader)
 
 
 def _majority(module: TaskModule, dataloader: DataLoader[Batch]) -> EvaluationResult | None:

@@ -15,6 +15,7 @@ from distill.modules.single import MaskedLanguageModule, QuestionAnsweringModule
 from distill.stages import Stage
 from distill.tasks.question_answering.task import QuestionAnswering
 from distill.types import UserError
+from tests.conftest import squad_document
 
 STAGES = {
     "intermediate": Stage({"attention": 1.0, "hidden": 1.0}, steps=2, learning_rate=1e-3),
@@ -91,6 +92,21 @@ def test_setting_that_the_data_contradicts_is_shown(data, teacher_folder, tmp_pa
     with pytest.warns(UserWarning, match="validation questions have no answer"):
         fit(distillation(teacher_folder, task=task), data, tmp_path, doctor)
     assert "set task.null_threshold to 0" in doctor.diagnosis.warnings[0]
+
+
+def test_words_that_reach_the_student_in_smaller_pieces_are_shown(make_questions, teacher_folder, tmp_path):
+    few = tmp_path / "few.json"
+    few.write_text(json.dumps(squad_document(1)), encoding="utf-8")
+    data = make_questions(batch_size=6)
+    data.files["train"], data.vocabulary = [str(few)], "trimmed"
+    doctor = Doctor(num_questions=5, least_score=0)
+    sizes = {"num_layers": 2, "hidden_size": 8, "num_heads": 2, "intermediate_size": 16}
+    with pytest.warns(UserWarning, match="words of the validation part"):
+        fit(distillation(teacher_folder, student=Student(**sizes, vocabulary="trimmed")), data, tmp_path, doctor)
+    counts = data.summary()["validation"]
+    (warning,) = doctor.diagnosis.warnings
+    assert warning.startswith(f"{counts['words_recut']} of {counts['words']} words of the validation part (")
+    assert "data.vocabulary_files" in warning
 
 
 def test_plain_text_has_no_examples_to_advise_on(backbone_folder, text_file, tmp_path):

@@ -252,6 +252,67 @@ def test_trimmed_vocabulary_cuts_training_text_as_before_and_is_kept(settings, t
     assert again.tokenizer.get_vocab() == data.tokenizer.get_vocab()
 
 
+@pytest.fixture
+def trimmed_settings(settings, tmp_path) -> dict:
+    """Fewer training texts than validation texts, and the pieces of those alone."""
+    few = tmp_path / "few.json"
+    few.write_text(json.dumps(squad_document(1)), encoding="utf-8")
+    return {**settings, "train_files": [str(few)], "vocabulary": "trimmed"}
+
+
+def test_validation_words_that_a_trimmed_vocabulary_cuts_otherwise_are_counted(trimmed_settings, tokenizer):
+    data = loaded("fit", trimmed_settings)
+    recut = data.recut_validation(tokenizer)
+    counts = data.summary()["validation"]
+    assert 0 < counts["words_recut"] < counts["words"]
+    ids = {
+        window_id: row[mask == 1].tolist()
+        for batch in recut
+        for window_id, row, mask in zip(
+            batch.window_ids.tolist(), batch.inputs["input_ids"], batch.attention_mask, strict=True
+        )
+    }
+    whole = loaded("fit", {**trimmed_settings, "vocabulary": "full"})
+    for batch in whole.val_dataloader():
+        for window_id, row, mask in zip(
+            batch.window_ids.tolist(), batch.inputs["input_ids"], batch.attention_mask, strict=True
+        ):
+            assert ids[window_id] == row[mask == 1].tolist()
+
+
+def test_pieces_of_vocabulary_files_are_kept(trimmed_settings, tokenizer, squad_file, tmp_path):
+    contexts = [
+        text
+        for article in json.loads(squad_file.read_text(encoding="utf-8"))["data"]
+        for paragraph in article["paragraphs"]
+        for text in (paragraph["context"], *(question["question"] for question in paragraph["qas"]))
+    ]
+    text = tmp_path / "text.jsonl"
+    text.write_text("".join(json.dumps({"text": context}) + "\n" for context in contexts), encoding="utf-8")
+    without = loaded("fit", trimmed_settings)
+    data = loaded("fit", {**trimmed_settings, "vocabulary_files": str(text)})
+    assert without.tokenizer.get_vocab().keys() < data.tokenizer.get_vocab().keys()
+    assert data.recut_validation(tokenizer) is None
+    assert data.summary()["validation"]["words_recut"] == 0
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"vocabulary": "full"}, "set model.init_args.student.vocabulary to trimmed, or leave the files out"),
+        ({"vocabulary_files": ["nowhere.txt"]}, r"nowhere\.txt: no such file"),
+        ({"vocabulary_files": ["words.csv"]}, r"words\.csv: not a name for text"),
+        ({"vocabulary_files": ["empty.txt"]}, r"empty\.txt: empty: give at least one file with text"),
+    ],
+)
+def test_vocabulary_files_that_cannot_decide_are_refused(trimmed_settings, tmp_path, monkeypatch, change, message):
+    monkeypatch.chdir(tmp_path)
+    for name in ("text.txt", "words.csv", "empty.txt"):
+        (tmp_path / name).write_text("" if name == "empty.txt" else "Ñandúes y avutardas.", encoding="utf-8")
+    with pytest.raises(UserError, match=message):
+        loaded("fit", {**trimmed_settings, "vocabulary_files": ["text.txt"], **change})
+
+
 @pytest.mark.parametrize("num_processes", [1, 5])
 def test_windows_that_too_many_processes_leave_out_are_counted_and_named_once(settings, caplog, num_processes):
     class FakeTrainer:

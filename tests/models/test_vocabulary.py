@@ -11,7 +11,14 @@ from transformers import AutoModelForMaskedLM, AutoTokenizer, PreTrainedTokenize
 
 from distill.models.loading import load_tokenizer
 from distill.models.tokenizer import train_tokenizer
-from distill.models.vocabulary import read_student_ids, select_pieces, teacher_ids, trim_tokenizer, vocabulary_digest
+from distill.models.vocabulary import (
+    count_recut_words,
+    read_student_ids,
+    select_pieces,
+    teacher_ids,
+    trim_tokenizer,
+    vocabulary_digest,
+)
 from distill.types import UserError
 
 from .tiny import CONFIGS, lively, logits_of, text_batch
@@ -106,6 +113,17 @@ def test_the_texts_that_decided_are_cut_as_before(full, trimmed):
         assert pieces(trimmed, text, USED[0]) == pieces(full, text, USED[0])
         assert after["offset_mapping"] == before["offset_mapping"]
         assert after.sequence_ids() == before.sequence_ids()
+
+
+def test_words_that_are_cut_otherwise_are_counted(full, trimmed):
+    assert count_recut_words(full, trimmed, USED)[0] == 0
+    # Cut one by one, since no piece reaches over a word's end.
+    words = [word for text in CORPUS for word in text.split()]
+    recut = [word for word in words if pieces(full, word) != pieces(trimmed, word)]
+    num_recut, num_words = count_recut_words(full, trimmed, words)
+    assert len(recut) <= num_recut <= num_words
+    assert 0 < num_recut < num_words
+    assert count_recut_words(full, trimmed, words * 2) == (2 * num_recut, 2 * num_words)
 
 
 def test_saved_and_loaded_it_is_the_same(full, trimmed, tmp_path):

@@ -13,6 +13,7 @@ from distill.data.datamodule import SquadDataModule
 from distill.losses.logits import LogitLoss
 from distill.models.student import Student
 from distill.modules.distillation import DistillationModule
+from distill.modules.scoring import evaluate_all
 from distill.stages import Stage
 from distill.teaching.teachers import ExtraTeacher, TeacherCache
 from distill.types import UserError
@@ -332,6 +333,28 @@ def test_trimmed_vocabulary_is_the_checkpoints_own(data, teacher_folder, tmp_pat
     torch.save(saved, checkpoint)
     with pytest.raises(UserError, match="checkpoint's vocabulary is not this run's"):
         trainer.validate(fresh, data, ckpt_path=checkpoint, verbose=False)
+
+
+def test_teacher_is_scored_on_pieces_of_its_own(make_questions, teacher_folder, tmp_path):
+    whole = make_questions(batch_size=4)
+    module = make_module(teacher_folder)
+    loaders = {}
+    module.on_train_end = lambda: loaders.update({"scores": evaluate_all(module, module.data.val_dataloader()).teacher})
+    fit(module, whole, tmp_path)
+    expected = loaders["scores"]
+
+    data = trimmed(make_questions(batch_size=4), tmp_path)
+    module = DistillationModule(teacher=str(teacher_folder), student=replace(STUDENT, vocabulary="trimmed"))
+    module.on_train_end = lambda: loaders.update(
+        own=evaluate_all(module, module.data.val_dataloader()).teacher,
+        students=module.evaluate(module.teacher, module.data.val_dataloader()),
+    )
+    fit(module, data, tmp_path)
+    assert data.summary()["validation"]["words_recut"] > 0
+    assert loaders["own"].predictions == expected.predictions
+    assert loaders["own"].scores == expected.scores
+    # Without them it reads, and answers, otherwise; and afterwards it takes the student's ids again.
+    assert loaders["students"].predictions != expected.predictions
 
 
 def test_student_from_a_folder_with_fewer_pieces_goes_on_with_them(data, teacher_folder, tmp_path):
