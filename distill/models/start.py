@@ -11,7 +11,7 @@ from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from distill.models.inheritance import Inheritance, inherit_layers
-from distill.models.loading import load_tokenizer
+from distill.models.loading import load_frozen, load_tokenizer
 from distill.models.narrowing import inherit_projected
 from distill.models.pruning import prune_layers
 from distill.models.sampling import NUM_TOKENS, sample_batches
@@ -77,10 +77,17 @@ class StudentStart:
         """Let the teacher read the student's ids; return it."""
         return teacher if self.teacher_ids is None else read_student_ids(teacher, self.teacher_ids)
 
-    def inherit(self, student: PreTrainedModel, teacher: PreTrainedModel, layers: Sequence[int]) -> Inheritance | None:
-        """Give the student what it is to have of the teacher's layers; nothing where it is to have nothing."""
+    def inherit(
+        self, student: PreTrainedModel, teacher: PreTrainedModel, layers: Sequence[int], task: Task
+    ) -> Inheritance | None:
+        """Give the student what it is to have of the teacher's layers; nothing where it is to have nothing.
+
+        A teacher that is held in low precision has lost some of it, and is read again for this.
+        """
         if not self.settings.inherits:
             return None
+        if teacher.dtype != torch.float32:
+            teacher = self.translate(load_frozen(task, self.teacher_source))
         if self.settings.init == INHERITED:
             return inherit_projected(student, teacher, layers, self.sample())
         return inherit_layers(student, teacher, layers)

@@ -68,7 +68,7 @@ class DistillationModule(TaskModule):
         task: What is predicted; extractive question answering when left out.
         optimizer: Makes the optimizer; the learning rate is the stage's.
         teacher_dtype: Precision that the teachers are held in; left out, bfloat16 in a run in bfloat16, else float32.
-            What the student inherits is rounded to it.
+            What the student inherits is not rounded to it.
         extra_teachers: More teachers with the same tokenizer, whose logits are averaged with the first one's. Hidden
             states, attention and the report are the first one's alone.
         teacher_cache: How teachers' logits are stored, so that stages which need nothing else run no teacher; null
@@ -270,7 +270,7 @@ class DistillationModule(TaskModule):
             rank_zero_info("KL of the teacher's answers after each layer dropped: %s", _numbers(changes))
         assert self.layer_map is not None
         layers = [layer for _, layer in self.layer_map.attention]
-        self.inheritance = start.inherit(self.student, self.teacher, layers)
+        self.inheritance = start.inherit(self.student, self.teacher, layers, self.task)
         if self.inheritance is not None:
             rank_zero_info("student: %s", self.inheritance.describe())
         start.trim(self.student)

@@ -4,6 +4,7 @@ import pytest
 
 from distill.models.start import StudentStart
 from distill.models.student import Student
+from distill.tasks.question_answering.task import QuestionAnswering
 from distill.types import UserError
 
 
@@ -26,5 +27,5 @@ def test_students_that_need_nothing_of_this_are_left_alone(teacher_folder):
     model = object()
     assert start.teacher_ids is None
     assert start.translate(model) is model
-    assert start.inherit(model, model, (0,)) is None
+    assert start.inherit(model, model, (0,), QuestionAnswering()) is None
     start.trim(model)

@@ -262,6 +262,35 @@ def trimmed(data, tmp_path) -> SquadDataModule:
     return data
 
 
+def started(data, teacher_folder, tmp_path, student: Student, dtype: str) -> tuple[DistillationModule, dict]:
+    """Return a module whose teacher is held in a precision, and the student's tensors before the first step."""
+    module = DistillationModule(teacher=str(teacher_folder), student=student, layer_map=[0, 3], teacher_dtype=dtype)
+    tensors = {}
+    module.on_train_start = lambda: tensors.update(copy.deepcopy(module.student.state_dict()))
+    torch.manual_seed(1)
+    fit(module, data, tmp_path, stages={"labels": Stage({"labels": 1.0}, steps=1)})
+    return module, tensors
+
+
+def test_layers_are_inherited_bit_for_bit_by_teachers_in_low_precision(data, teacher_folder, tmp_path):
+    student = Student(num_layers=2, init="layers")
+    module, tensors = started(data, teacher_folder, tmp_path, student, "bfloat16")
+    assert module.teacher.dtype == torch.bfloat16
+    whole = RobertaForQuestionAnswering.from_pretrained(teacher_folder).state_dict()
+    copied = {tensor.name: tensor.source for tensor in module.inheritance.tensors if tensor.origin == "copied"}
+    assert {"qa_outputs.weight", "roberta.encoder.layer.1.attention.self.query.weight"} <= copied.keys()
+    assert copied["roberta.encoder.layer.1.output.dense.bias"] == "roberta.encoder.layer.3.output.dense.bias"
+    for name, source in copied.items():
+        assert torch.equal(tensors[name], whole[source]), name
+
+
+def test_narrow_student_starts_alike_whatever_the_teacher_is_held_in(data, teacher_folder, tmp_path):
+    student = Student(num_layers=2, hidden_size=8, num_heads=2, intermediate_size=16, init="inherited")
+    _, expected = started(data, teacher_folder, tmp_path, student, "float32")
+    _, tensors = started(data, teacher_folder, tmp_path, student, "bfloat16")
+    assert all(torch.equal(tensor, expected[name]) for name, tensor in tensors.items())
+
+
 def test_narrow_student_inherits_the_mapped_layers(data, teacher_folder, tmp_path):
     module = DistillationModule(
         teacher=str(teacher_folder),
