@@ -145,7 +145,8 @@ class AttentionLoss(DistillationLoss):
     keys, without dropout (released code of SpanishTinyRoBERTa, arXiv 2312.04193).
 
     Where the models have different numbers of heads, ``heads`` says how each model's maps are averaged to equally many
-    (:func:`num_attention_maps`); "heads" above then means these averages.
+    (:func:`num_attention_maps`); "heads" above then means these averages. A narrower student that inherits has its
+    heads from the groups that teach them.
 
     Without ``mask_padding`` the mean runs over all B * H * S * S places, padded queries included; padded keys count
     as equal, because the released codes set them to 0 in both models.
@@ -170,7 +171,8 @@ class AttentionLoss(DistillationLoss):
             raise UserError(f"AttentionLoss heads {heads!r} is unknown; use {', '.join(get_args(HeadMatching))}")
         self.target: AttentionTarget = target
         self.heads: HeadMatching = heads
-        self._num_maps = 0
+        #: How many maps of each layer are compared, see :func:`num_attention_maps`; known once the models are.
+        self.num_maps = 0
         self._pairs: tuple[tuple[int, int], ...] = ()
 
     def bind(self, student: ModelShape, teacher: ModelShape | None, layer_map: LayerMap | None, task: Task) -> None:
@@ -180,7 +182,7 @@ class AttentionLoss(DistillationLoss):
             UserError: If there is no teacher or no map, or the models' heads cannot be matched.
         """
         teacher = self._required_teacher(teacher)
-        self._num_maps = num_attention_maps(self.heads, student.num_heads, teacher.num_heads)
+        self.num_maps = num_attention_maps(self.heads, student.num_heads, teacher.num_heads)
         self._pairs = self._required_layer_map(layer_map).attention
 
     @property
@@ -204,12 +206,12 @@ class AttentionLoss(DistillationLoss):
         """Return the number of places of one pair's maps, real ones or all."""
         keys = batch.attention_mask
         if self.mask_padding:
-            return self._num_maps * keys.sum(-1).square().sum()
-        return constant_count(self._num_maps * keys.numel() * keys.shape[-1], keys)
+            return self.num_maps * keys.sum(-1).square().sum()
+        return constant_count(self.num_maps * keys.numel() * keys.shape[-1], keys)
 
     def _pair_total(self, student: AttentionInputs, teacher: AttentionInputs, queries: Tensor, keys: Tensor) -> Tensor:
         target = AttentionInputs(teacher.query.detach(), teacher.key.detach(), teacher.value, teacher.scaling)
         if self.target == "scores":
-            student, target = join_heads(student, self._num_maps), join_heads(target, self._num_maps)
+            student, target = join_heads(student, self.num_maps), join_heads(target, self.num_maps)
             return score_total(student, target, queries, keys)
-        return probability_total(student, target, queries, keys, self._num_maps)
+        return probability_total(student, target, queries, keys, self.num_maps)

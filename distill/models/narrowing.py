@@ -25,7 +25,11 @@ from distill.types import Batch
 
 
 def inherit_projected(
-    student: PreTrainedModel, teacher: PreTrainedModel, layers: Sequence[int], batches: Sequence[Batch]
+    student: PreTrainedModel,
+    teacher: PreTrainedModel,
+    layers: Sequence[int],
+    batches: Sequence[Batch],
+    num_head_groups: int = 1,
 ) -> Inheritance:
     """Start a narrower student as the best small picture of the named teacher layers on sampled text; change it.
 
@@ -36,7 +40,8 @@ def inherit_projected(
     - a row r of an embedding table becomes E r;
     - what reads h reads ``R z + c`` instead, found by regression;
     - each head's products ``W_q^T W_k`` and ``W_o W_v`` become the closest ones of the student's head width; where the
-      student has fewer heads, those that write the most energy are kept and the others' mean goes into the bias;
+      student has fewer heads, those that write the most energy are kept, equally many of each group, and the others'
+      mean goes into the bias;
     - of the feed-forward units those that write the most variance are kept, and the second matrix is fitted to write
       what all of them wrote;
     - gain and bias of layer norms are fitted coordinate by coordinate.
@@ -48,6 +53,8 @@ def inherit_projected(
         teacher: The model to start from, in evaluation mode.
         layers: One teacher layer, counted from 0, for each student layer.
         batches: Text of the kind that the student will see.
+        num_head_groups: Runs of neighbouring heads, of both models, that are to stand for one another, as those do
+            which a loss compares (:func:`~distill.losses.attention.num_attention_maps`); divides both numbers of heads.
 
     Raises:
         UserError: If the student is wider somewhere, or the family is not known.
@@ -55,18 +62,24 @@ def inherit_projected(
     check_not_wider(student.config, teacher.config)
     # Wherever and in whatever precision the run builds its models: this is computed here, in full.
     with torch.no_grad(), torch.device("cpu"):
-        return _Narrowing(student, teacher, layers, batches).run()
+        return _Narrowing(student, teacher, layers, batches, num_head_groups).run()
 
 
 class _Narrowing:
     """One run of :func:`inherit_projected`: the models, the samples, the map, and the account so far."""
 
     def __init__(
-        self, student: PreTrainedModel, teacher: PreTrainedModel, layers: Sequence[int], batches: Sequence[Batch]
+        self,
+        student: PreTrainedModel,
+        teacher: PreTrainedModel,
+        layers: Sequence[int],
+        batches: Sequence[Batch],
+        num_head_groups: int,
     ) -> None:
         self.student = student
         self.teacher = teacher
         self.layers = tuple(layers)
+        self.num_head_groups = num_head_groups
         self.family = family_of(teacher.config)
         self.samples = sample_parts(teacher, self._sampled_parts(), batches)
         self.tensors: dict[str, InheritedTensor] = {}
@@ -131,7 +144,7 @@ class _Narrowing:
         num_heads, new_num_heads = (model.config.num_attention_heads for model in (self.teacher, self.student))
         head_width, new_width = len(query) // num_heads, len(self.encode) // new_num_heads
         context = self.samples[family.in_layer(other, family.attention_output)].inputs.double()
-        heads = _strongest_heads(context, output.weight, num_heads, new_num_heads)
+        heads = _strongest_heads(context, output.weight, num_heads, new_num_heads, self.num_head_groups)
         is_lost = torch.ones(num_heads, head_width, dtype=torch.bool)
         is_lost[heads] = False
         lost = output.weight[:, is_lost.flatten()] @ context.mean(0)[is_lost.flatten()]
@@ -251,16 +264,19 @@ def _through(part: Affine, reading: Affine) -> Tensor:
     return torch.cat((part.weight @ reading.weight, (part.weight @ reading.bias + part.bias)[:, None]), 1)
 
 
-def _strongest_heads(context: Tensor, output: Tensor, num_heads: int, count: int) -> list[int]:
-    """Return the heads that write the most energy into the hidden state, ascending.
+def _strongest_heads(context: Tensor, output: Tensor, num_heads: int, count: int, num_groups: int) -> list[int]:
+    """Return the heads of each group that write the most energy into the hidden state, ascending.
 
     Args:
         context: (N, H d), what the heads gathered.
         output: (D, H d), what leads back.
         num_heads: H.
         count: How many are wanted.
+        num_groups: Runs of neighbouring heads of which equally many are taken; divides both numbers.
     """
     parts = zip(context.chunk(num_heads, 1), output.chunk(num_heads, 1), strict=True)
-    written = torch.stack([(values @ weight.T).square().sum() for values, weight in parts])
-    strongest: list[int] = written.topk(count).indices.sort().values.tolist()
+    written = torch.stack([(values @ weight.T).square().sum() for values, weight in parts]).view(num_groups, -1)
+    within = written.topk(count // num_groups).indices
+    firsts = torch.arange(0, num_heads, num_heads // num_groups)
+    strongest: list[int] = (firsts[:, None] + within).flatten().sort().values.tolist()
     return strongest

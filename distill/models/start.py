@@ -78,18 +78,24 @@ class StudentStart:
         return teacher if self.teacher_ids is None else read_student_ids(teacher, self.teacher_ids)
 
     def inherit(
-        self, student: PreTrainedModel, teacher: PreTrainedModel, layers: Sequence[int], task: Task
+        self,
+        student: PreTrainedModel,
+        teacher: PreTrainedModel,
+        layers: Sequence[int],
+        task: Task,
+        num_head_groups: int = 1,
     ) -> Inheritance | None:
         """Give the student what it is to have of the teacher's layers; nothing where it is to have nothing.
 
-        A teacher that is held in low precision has lost some of it, and is read again for this.
+        A teacher that is held in low precision has lost some of it, and is read again for this. Runs of neighbouring
+        heads that a loss compares are inherited from one another.
         """
         if not self.settings.inherits:
             return None
         if teacher.dtype != torch.float32:
             teacher = self.translate(load_frozen(task, self.teacher_source))
         if self.settings.init == INHERITED:
-            return inherit_projected(student, teacher, layers, self.sample())
+            return inherit_projected(student, teacher, layers, self.sample(), num_head_groups)
         return inherit_layers(student, teacher, layers)
 
     def trim(self, student: PreTrainedModel) -> None:

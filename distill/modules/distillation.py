@@ -270,7 +270,9 @@ class DistillationModule(TaskModule):
             rank_zero_info("KL of the teacher's answers after each layer dropped: %s", _numbers(changes))
         assert self.layer_map is not None
         layers = [layer for _, layer in self.layer_map.attention]
-        self.inheritance = start.inherit(self.student, self.teacher, layers, self.task)
+        attentions = [term for term in self.objective.terms.values() if isinstance(term, AttentionLoss)]
+        num_groups = max((term.num_maps for term in attentions), default=1)
+        self.inheritance = start.inherit(self.student, self.teacher, layers, self.task, num_groups)
         if self.inheritance is not None:
             rank_zero_info("student: %s", self.inheritance.describe())
         start.trim(self.student)

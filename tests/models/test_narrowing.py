@@ -2,7 +2,10 @@ import pytest
 import torch
 from transformers import RobertaForMaskedLM
 
+from distill.losses.attention import AttentionLoss
+from distill.models.layer_map import map_layers
 from distill.models.narrowing import inherit_projected
+from distill.models.recording import Recorder, model_shape
 from distill.models.student import Student
 from distill.tasks.question_answering.task import QuestionAnswering
 from distill.types import UserError
@@ -80,6 +83,31 @@ def test_dead_units_and_heads_are_the_ones_that_go():
     inheritance = inherit_projected(build(fewer, teacher), teacher, (0, 1, 2), [text_batch(64)])
     kept = {tensor.name.rsplit(".", 2)[-2]: tensor.kept for tensor in inheritance.tensors if ".layer.0." in tensor.name}
     assert kept["value"] == pytest.approx(1, abs=1e-3)
+
+
+def test_heads_are_kept_of_each_group_that_is_compared():
+    """Heads 0 and 1 write the most; where neighbours are compared, one of 0 and 1 and one of 2 and 3 is wanted."""
+    teacher = lively(CONFIGS["roberta"])
+    with torch.no_grad():
+        for layer in teacher.roberta.encoder.layer:
+            layer.attention.output.dense.weight *= torch.tensor([2.0, 4.0, 0.1, 0.2]).repeat_interleave(4)
+    settings = Student(hidden_size=8, num_heads=2, intermediate_size=24)
+    distances = {}
+    for num_groups in (1, 2):
+        student = build(settings, teacher)
+        inherit_projected(student, teacher, (0, 1, 2), [text_batch(64)], num_groups)
+        loss = AttentionLoss(heads="grouped")
+        shapes = model_shape(student.config), model_shape(teacher.config)
+        loss.bind(*shapes, map_layers((0, 1, 2)), QuestionAnswering())
+        assert loss.num_maps == 2
+        batch = text_batch(seed=9)
+        recordings = (
+            Recorder(model).record(batch.inputs, plan, QuestionAnswering().logits)
+            for model, plan in ((student, loss.student_plan), (teacher, loss.teacher_plan))
+        )
+        mean = loss(*recordings, batch, 1.0)
+        distances[num_groups] = float(mean.value.detach())
+    assert distances[2] < distances[1]
 
 
 def test_the_start_is_the_same_every_time_and_leaves_the_random_state_alone(teacher):

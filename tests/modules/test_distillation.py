@@ -5,12 +5,14 @@ from dataclasses import replace
 import pytest
 import torch
 from lightning.pytorch import Trainer
-from transformers import AutoTokenizer, RobertaForQuestionAnswering
+from transformers import AutoConfig, AutoTokenizer, RobertaForQuestionAnswering
 
 from distill.callbacks.checkpoints import BestInFinalStage, LastCheckpoint
 from distill.callbacks.stages import StageSchedule
 from distill.data.datamodule import SquadDataModule
-from distill.losses.logits import LogitLoss
+from distill.losses.attention import AttentionLoss
+from distill.losses.logits import LabelLoss, LogitLoss
+from distill.models.narrowing import inherit_projected
 from distill.models.student import Student
 from distill.modules.distillation import DistillationModule
 from distill.modules.scoring import evaluate_all
@@ -289,6 +291,29 @@ def test_narrow_student_starts_alike_whatever_the_teacher_is_held_in(data, teach
     _, expected = started(data, teacher_folder, tmp_path, student, "float32")
     _, tensors = started(data, teacher_folder, tmp_path, student, "bfloat16")
     assert all(torch.equal(tensor, expected[name]) for name, tensor in tensors.items())
+
+
+@pytest.mark.parametrize(("heads", "num_groups"), [("grouped", 2), ("mean", 1)])
+def test_heads_are_inherited_from_the_groups_that_teach_them(
+    data, teacher_folder, tmp_path, monkeypatch, heads, num_groups
+):
+    wide = tmp_path / "wide"
+    config = AutoConfig.from_pretrained(teacher_folder)
+    config.num_attention_heads = 4
+    RobertaForQuestionAnswering(config).save_pretrained(wide)
+    AutoTokenizer.from_pretrained(teacher_folder).save_pretrained(wide)
+    groups = []
+
+    def inherit(student, teacher, layers, batches, num_head_groups):
+        groups.append(num_head_groups)
+        return inherit_projected(student, teacher, layers, batches, num_head_groups)
+
+    monkeypatch.setattr("distill.models.start.inherit_projected", inherit)
+    student = Student(num_layers=2, hidden_size=8, num_heads=2, intermediate_size=16, init="inherited")
+    losses = {"attention": AttentionLoss(heads=heads), "labels": LabelLoss()}
+    module = DistillationModule(teacher=str(wide), student=student, losses=losses)
+    fit(module, data, tmp_path, stages={"attention": Stage({"attention": 1.0, "labels": 1.0}, steps=1)})
+    assert groups == [num_groups]
 
 
 def test_narrow_student_inherits_the_mapped_layers(data, teacher_folder, tmp_path):
