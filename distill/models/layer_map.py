@@ -65,13 +65,21 @@ def skip_layer_map(num_student: int, num_teacher: int) -> tuple[int, ...]:
     ..., 10: one layer out of two, as DistilBERT is started (Sanh et al., arXiv 1910.01108, section 3).
 
     Returns:
-        One teacher layer, counted from 0, for each student layer; strictly increasing.
+        One teacher layer, counted from 0, for each student layer; strictly increasing. All, where both have as many.
 
     Raises:
-        UserError: If the student has more layers than the teacher.
+        UserError: If the student has more than half of the teacher's layers, so that none would be skipped but the
+            last ones.
     """
     _check_not_deeper("skip", num_student, num_teacher)
-    return tuple(range(0, num_student * (num_teacher // num_student), num_teacher // num_student))
+    stride = num_teacher // num_student
+    if stride == 1 and num_student < num_teacher:
+        raise UserError(
+            f"layer_map 'skip' takes every k-th layer, but a student of {num_student} leaves none of a teacher's "
+            f"{num_teacher} out in between: it would get the first {num_student}; use uniform, or list a teacher layer "
+            "for each student layer"
+        )
+    return tuple(range(0, num_student * stride, stride))
 
 
 def explicit_layer_map(teacher_layers: Sequence[int], num_student: int, num_teacher: int) -> tuple[int, ...]:
