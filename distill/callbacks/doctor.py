@@ -13,6 +13,7 @@ from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from rich import get_console
 
+from distill.callbacks.pace import StagePace
 from distill.callbacks.report import find_callback
 from distill.callbacks.stages import StageSchedule
 from distill.files import write_json, write_text
@@ -28,18 +29,15 @@ from distill.reporting.run import SIMILARITY
 from distill.tasks.base import EvaluationResult
 from distill.types import UserError
 
-#: Steps whose pace the estimate goes by, and how many before them warm up caches and kernels.
-_ESTIMATE_STEPS, _WARMUP_STEPS = 20, 5
-
 
 class Doctor(L.Callback):
     """Shows what a fit is about to do before it does it, and looks the teacher over.
 
     When training starts it prints both models' sizes, the tokenizer, the length limit, the layer map, what the student
     inherited, the data, the steps of every stage, and the teacher's scores on some validation questions; a teacher
-    with a score near that of a random one gets a warning. After the first steps it says how long the run will take at
-    their pace. A layer map that was found by similarity is written into the run's folder, as numbers
-    (``layer_similarity.json``) and as a picture (``layer_similarity.svg``), and logged to W&B.
+    with a score near that of a random one gets a warning. After the first steps of each stage it says how long the rest
+    of that stage will take at their pace. A layer map that was found by similarity is written into the run's folder,
+    as numbers (``layer_similarity.json``) and as a picture (``layer_similarity.svg``), and logged to W&B.
 
     List it after the ``StageSchedule``, which lays the stages out. It changes nothing of the run, not even its random
     state.
@@ -61,8 +59,7 @@ class Doctor(L.Callback):
         self.least_score = least_score
         #: What was shown; known when training starts.
         self.diagnosis: Diagnosis | None = None
-        self._first_step: int | None = None
-        self._since = 0.0
+        self._pace = StagePace()
 
     def on_train_start(self, trainer: L.Trainer, pl_module: Any) -> None:
         """Look the run over and print what was found."""
@@ -90,25 +87,25 @@ class Doctor(L.Callback):
                 self._keep_similarity(trainer, similarity, None if folder is None else task_folder(folder, name), name)
 
     def on_train_batch_end(self, trainer: L.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
-        """Say once how long it will take, when a few steps are done."""
-        step = trainer.global_step
-        if self._first_step is None:
-            self._first_step = step
-        done = step - self._first_step
-        if done == _WARMUP_STEPS:
-            self._since = monotonic()
-        elif done == _WARMUP_STEPS + _ESTIMATE_STEPS:
-            self._first_step = -step  # far away: the same count never comes again
-            pace = (monotonic() - self._since) / _ESTIMATE_STEPS
-            schedule = find_callback(trainer, StageSchedule)
-            left = schedule.plan.total_steps - step if schedule and schedule.plan else 0
-            if left > 0:
-                stage = pl_module.active_stage.name
-                rank_zero_info(
-                    "about %s for %d more steps, at the pace of the first ones (%.2f s a step in stage %s), without "
-                    "validation",
-                    duration(left * pace), left, pace, stage,
-                )  # fmt: skip
+        """Say of each stage how long it will take, when a few of its steps are done."""
+        schedule = find_callback(trainer, StageSchedule)
+        if schedule is None or schedule.plan is None:
+            return
+        active = schedule.plan.stage_at(trainer.global_step)
+        if (pace := self._pace.after(active, monotonic())) is None:
+            return
+        left = active.num_steps - active.step
+        names, lengths = list(schedule.plan.stages)[active.index + 1 :], schedule.plan.lengths[active.index + 1 :]
+        later = ", ".join(f"{length:,} of {name}" for name, length in zip(names, lengths, strict=True))
+        rank_zero_info(
+            "stage %s: about %s for its %s more steps at the pace of the first ones (%.2f s a step), without "
+            "validation%s",
+            active.name,
+            duration(left * pace),
+            f"{left:,}",
+            pace,
+            f"; then {later}, at a pace of their own" if later else "",
+        )
 
     def _keep_similarity(
         self, trainer: L.Trainer, similarity: LayerSimilarity, folder: Path | None, task: str | None

@@ -149,17 +149,33 @@ def test_single_model_has_no_teacher_to_score(data, teacher_folder, tmp_path):
     assert "layer map" not in doctor.diagnosis.facts
 
 
-def test_time_is_estimated_once_from_the_first_steps(data, teacher_folder, tmp_path, monkeypatch, caplog):
-    now = iter(range(0, 10_000, 10))
-    monkeypatch.setattr(doctor_module, "monotonic", lambda: float(next(now)))
-    stages = {"logits": Stage({"logits": 1.0}, steps=60, learning_rate=1e-3)}
+def estimates(data, teacher_folder, tmp_path, monkeypatch, caplog, stages: dict[str, Stage]) -> list[str]:
+    """Return what a fit says of the time it takes, where a step takes 2 seconds in the second stage and else 10."""
+    module, now = distillation(teacher_folder), [0.0]
+
+    def clock() -> float:
+        # The module's stage is that of the step before; told once a step.
+        now[0] += 2.0 if module.active_stage.index == 1 else 10.0
+        return now[0]
+
+    monkeypatch.setattr(doctor_module, "monotonic", clock)
     with caplog.at_level(logging.INFO, logger="lightning.pytorch"):
-        fit(distillation(teacher_folder), data, tmp_path, Doctor(num_questions=0), stages)
-    estimates = [record.getMessage() for record in caplog.records if "more steps" in record.getMessage()]
-    # Two readings of the clock, 10 seconds apart, for 20 steps.
-    assert estimates == [
-        "about 17 s for 34 more steps, at the pace of the first ones (0.50 s a step in stage logits), without "
-        "validation"
+        fit(module, data, tmp_path, Doctor(num_questions=0), stages)
+    return [record.getMessage() for record in caplog.records if "more steps" in record.getMessage()]
+
+
+def logit_stage(steps: int) -> Stage:
+    return Stage({"logits": 1.0}, steps=steps, learning_rate=1e-3)
+
+
+def test_time_of_each_stage_is_estimated_from_its_own_first_steps(data, teacher_folder, tmp_path, monkeypatch, caplog):
+    stages = {"intermediate": logit_stage(21), "logits": logit_stage(20), "end": logit_stage(2)}
+    assert estimates(data, teacher_folder, tmp_path, monkeypatch, caplog, stages) == [
+        # Three steps after the first one, and after three of the next stage.
+        "stage intermediate: about 3 min for its 17 more steps at the pace of the first ones (10.00 s a step), without "
+        "validation; then 20 of logits, 2 of end, at a pace of their own",
+        "stage logits: about 34 s for its 17 more steps at the pace of the first ones (2.00 s a step), without "
+        "validation; then 2 of end, at a pace of their own",
     ]
 
 
