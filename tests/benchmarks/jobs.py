@@ -12,10 +12,10 @@ teacher in every step and compare attention probabilities in eager mode; TextBre
 windows of similar length, compares attention scores, its default, and stores the teacher's logits. All start from the
 same weights and train with AdamW at one rate. The other tools are those of the extra ``benchmark``, or of ``--peers
 PYTHON``, see :mod:`tests.benchmarks.training`; one that cannot be imported is named and left out. Jobs run one after
-the other, on one thread; the processor's time is the one to go by on a machine that does other work beside. With few
-windows the time to start, mostly imports, weighs more than it does in a real job, so ratios are given with it and
-without. Each tool runs as its user would run it: distill sets the processor up by itself (:mod:`distill.processor`),
-the others do not.
+the other, on one thread, by rounds in turns; the processor's time is the one to go by on a machine that does other work
+beside. With few windows the time to start, mostly imports, weighs more than it does in a real job, so ratios are given
+with it and without. Each tool runs as its user would run it: distill sets the processor up by itself
+(:mod:`distill.processor`), the others do not.
 
 Without ``--teacher`` its weights are random, and so its students answer next to nothing; time does not depend on them.
 """
@@ -25,6 +25,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -32,6 +33,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import torch
@@ -51,7 +53,7 @@ from distill.tasks.question_answering.task import QuestionAnswering
 from distill.tasks.question_answering.windows import build_windows
 from distill.types import Example, UserError
 from tests.benchmarks.evaluation import timed_evaluation
-from tests.benchmarks.training import CLOCKS, CannotRunError
+from tests.benchmarks.training import CLOCKS, CannotRunError, spread
 from tests.benchmarks.whole.job import Settings
 
 #: Label to arm; the first one is what the others are compared with.
@@ -187,6 +189,57 @@ def ratios(found: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, dict[s
     return result
 
 
+def run_rounds(
+    arms: Mapping[str, str], peers: str, home: Path, rounds: int
+) -> tuple[dict[str, list[dict[str, Any]]], dict[str, str]]:
+    """Run the jobs of all arms in turns, by label; return what each gave in every round, and why others were left out.
+
+    Every job begins without what an earlier one of its arm left.
+
+    Raises:
+        UserError: If the reference does not get through.
+    """
+    jobs: dict[str, list[dict[str, Any]]] = {arm: [] for arm in arms.values()}
+    left_out: dict[str, str] = {}
+    for index in range(rounds):
+        for label, arm in list(arms.items())[:: -1 if index % 2 else 1]:
+            if arm in left_out:
+                continue
+            shutil.rmtree(home / arm, ignore_errors=True)
+            try:
+                found = run_job(arm, peers if arm.startswith("peers.") else sys.executable, home)
+            except CannotRunError as error:
+                if arm == REFERENCE:
+                    raise UserError(f"{label}: {error}") from error
+                left_out[arm] = str(error)
+                Console().print(f"{label}: left out: {error}")
+                continue
+            jobs[arm].append(found)
+            processor, wall = (found[clock]["total"] for clock in CLOCKS)
+            Console().print(f"{label}: {processor:,.0f} s, {wall:,.0f} s by the wall")
+    return {arm: found for arm, found in jobs.items() if arm not in left_out}, left_out
+
+
+def summarise(jobs: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[str, dict[str, Any]]:
+    """Return of each arm the medians over rounds, and the ratios to the reference, taken within rounds, with spread."""
+    by_round = [ratios(dict(zip(jobs, found, strict=True))) for found in zip(*jobs.values(), strict=True)]
+    return {
+        arm: {
+            **{
+                clock: {part: median(one[clock][part] for one in found) for part in found[0][clock]} for clock in CLOCKS
+            },
+            "peak_memory": median(one["peak_memory"] for one in found),
+            "ratios": {
+                clock: {
+                    name: spread([one[arm][clock][name] for one in by_round]) for name in ("total", "without_start")
+                }
+                for clock in CLOCKS
+            },
+        }
+        for arm, found in jobs.items()
+    }
+
+
 def student_scores(folder: Path, questions: Path, settings: Settings) -> dict[str, float]:
     """Return EM and F1 of a written student on a file of questions."""
     task = QuestionAnswering()
@@ -204,7 +257,8 @@ def result_table(result: Mapping[str, Any]) -> Table:
     """Return all arms as a table."""
     table = Table(
         title=f"{result['windows']:,} windows of {result['mean_length']:.0f} tokens on average, whole jobs",
-        caption="Seconds of processor time; ratios to the first row, of the whole job and without its start",
+        caption="Seconds of processor time, medians over rounds; ratios to the first row within rounds (quartiles), of "
+        "the whole job and without its start",
     )
     columns = ("job", "start", "prep.", *PARTS[2:4], "total", "ratio", "no start", "wall ratio", "MB", "EM", "F1")
     for column in columns:
@@ -212,14 +266,16 @@ def result_table(result: Mapping[str, Any]) -> Table:
     for label, arm in ARMS.items():
         if arm in result["left_out"]:
             table.add_row(label, "left out")
-        elif arm in result["jobs"]:
-            job, ratio = result["jobs"][arm], result["ratios"][arm]
-            scores = job.get("scores", {})
+        elif arm in result["summary"]:
+            job, scores = result["summary"][arm], result["scores"].get(arm, {})
+            ratio = job["ratios"]
+            form = "{median:.2f} ({lower_quartile:.2f} to {upper_quartile:.2f})"
             table.add_row(
                 label,
                 *(f"{job['processor'][part]:,.1f}" for part in (*PARTS[:-1], "total")),
-                *(f"{ratio['processor'][name]:.2f}" for name in ("total", "without_start")),
-                f"{ratio['wall']['total']:.2f}",
+                (form if result["rounds"] > 1 else "{median:.2f}").format(**ratio["processor"]["total"]),
+                f"{ratio['processor']['without_start']['median']:.2f}",
+                f"{ratio['wall']['total']['median']:.2f}",
                 f"{job['peak_memory'] / 1e6:,.0f}",
                 *(f"{scores[name]:.1f}" if scores else "" for name in ("exact_match", "f1")),
             )
@@ -234,6 +290,7 @@ def run(
     num_test_questions: int = 1190,
     peers: str = sys.executable,
     arms: Sequence[str] | None = None,
+    rounds: int = 3,
     teacher: str | None = None,
     num_layers: tuple[int, int] = (6, 12),
     width: int = 384,
@@ -252,6 +309,7 @@ def run(
         num_test_questions: How many of its questions at most.
         peers: Interpreter that has the other tools.
         arms: Labels of the arms to run; all when left out.
+        rounds: Jobs of each arm; the student of the last one is scored.
         teacher: Folder or hub name of a teacher; random weights when left out.
         num_layers: Layers of student and teacher; a given teacher has its own.
         width: Hidden width of both; a given teacher has its own.
@@ -261,6 +319,8 @@ def run(
         folder: Where models, caches and students go for the moment; the system's temporary folder when left out.
     """
     chosen_arms = {label: arm for label, arm in ARMS.items() if arms is None or label in arms}
+    if rounds < 1:
+        raise UserError(f"rounds must be at least 1, not {rounds}")
     if REFERENCE not in chosen_arms.values():
         raise UserError(f"arms must include {next(iter(ARMS))!r}, which the others are compared with")
     if fast_precision("cpu") == "32-true":
@@ -276,28 +336,16 @@ def run(
         result: dict[str, Any] = {
             "environment": describe_environment("cpu"), "windows": len(lengths),
             "mean_length": sum(lengths) / len(lengths), "settings": asdict(settings),
-            "vocabulary": len(tokenizer), "jobs": {}, "left_out": {},
+            "vocabulary": len(tokenizer), "rounds": rounds, "scores": {},
         }  # fmt: skip
-        for label, arm in chosen_arms.items():
-            try:
-                found = run_job(arm, peers if arm.startswith("peers.") else sys.executable, home)
-            except CannotRunError as error:
-                if arm == REFERENCE:
-                    raise UserError(f"{label}: {error}") from error
-                result["left_out"][arm] = str(error)
-                Console().print(f"{label}: left out: {error}")
-                continue
-            result["jobs"][arm] = found
-            Console().print(
-                f"{label}: {found['processor']['total']:,.0f} s, {found['wall']['total']:,.0f} s by the wall"
-            )
+        result["jobs"], result["left_out"] = run_rounds(chosen_arms, peers, home, rounds)
         if test_file is not None:
             held_out, _ = read_examples([test_file])
             step = max(1, len(held_out) // num_test_questions)
             write_json(home / "test.json", squad_document(held_out[::step][:num_test_questions]))
-            for arm, found in result["jobs"].items():
-                found["scores"] = student_scores(home / arm, home / "test.json", settings)
-    result["ratios"] = ratios(result["jobs"])
+            for arm in result["jobs"]:
+                result["scores"][arm] = student_scores(home / arm, home / "test.json", settings)
+    result["summary"] = summarise(result["jobs"])
     write_json(Path(output), result)
     Console(width=120).print(result_table(result))
 

@@ -11,7 +11,18 @@ from distill.tasks.question_answering.reading import read_examples
 from distill.types import UserError
 
 from . import jobs
-from .jobs import ARMS, REFERENCE, choose_windows, ratios, run, run_job, squad_document, whole_job, write_models
+from .jobs import (
+    ARMS,
+    REFERENCE,
+    choose_windows,
+    ratios,
+    run,
+    run_job,
+    squad_document,
+    summarise,
+    whole_job,
+    write_models,
+)
 from .training import CannotRunError
 from .whole.__main__ import main as run_arm
 from .whole.job import Job, Laps, Settings
@@ -56,6 +67,19 @@ def test_ratios_are_to_the_reference_with_and_without_the_start():
     assert ratios(found)["bare.loop"] == {
         "processor": {"total": 1.0, "without_start": 2.0}, "wall": {"total": 1.0, "without_start": 2.0}
     }  # fmt: skip
+
+
+def test_ratios_are_taken_within_rounds():
+    parts = {"layers": 4.0}
+    jobs = {
+        REFERENCE: [done(parts, parts), done({"layers": 2.0}, parts), done(parts, parts)],
+        "bare.loop": [done({"layers": 8.0}, parts), done({"layers": 8.0}, parts), done({"layers": 8.0}, parts)],
+    }
+    summary = summarise(jobs)
+    ratio = summary["bare.loop"]["ratios"]["processor"]["without_start"]
+    assert ratio == {"lower_quartile": 2.0, "median": 2.0, "upper_quartile": 3.0}  # of 2, 4 and 2
+    assert summary[REFERENCE]["processor"]["layers"] == 4.0
+    assert summary[REFERENCE]["ratios"]["wall"]["total"]["median"] == 1.0
 
 
 def test_layers_are_the_last_of_each_block(folder):
@@ -107,9 +131,13 @@ def test_an_arm_that_breaks_says_why(tmp_path):
 
 
 def test_arms_that_break_are_named_and_the_others_compared(squad_file, tmp_path, monkeypatch, capsys):
+    turns = []
+
     def job(arm, python, folder):
+        turns.append(arm)
         if arm == "bare.loop":
             raise CannotRunError("no memory")
+        assert not (folder / arm).exists()
         assert python == ("peers/python" if arm.startswith("peers.") else sys.executable)
         write_student(folder / arm, folder)
         return done(dict.fromkeys(("preparation", "layers", "logits", "saving"), 1.0), {"layers": 5.0})
@@ -122,11 +150,14 @@ def test_arms_that_break_are_named_and_the_others_compared(squad_file, tmp_path,
     monkeypatch.setattr(jobs, "run_job", job)
     output = tmp_path / "jobs.json"
     sizes = {"num_layers": (1, 2), "width": 16, "num_heads": 2, "vocab_size": 300}
-    run(str(squad_file), str(output), 5, str(squad_file), 6, settings=SMALL, peers="peers/python", **sizes)
+    run(str(squad_file), str(output), 5, str(squad_file), 6, rounds=2, settings=SMALL, peers="peers/python", **sizes)
     result = json.loads(output.read_text(encoding="utf-8"))
     assert result["left_out"]["bare.loop"] == "no memory"
     assert result["left_out"].keys() == {"bare.loop"}
-    assert set(result["jobs"][REFERENCE]["scores"]) == {"exact_match", "f1"}
+    assert set(result["scores"][REFERENCE]) == {"exact_match", "f1"}
+    first = [arm for arm in ARMS.values() if arm in turns]
+    assert turns == [*first, *(arm for arm in reversed(first) if arm != "bare.loop")]
+    assert {arm: len(found) for arm, found in result["jobs"].items()} == dict.fromkeys(result["summary"], 2)
     assert "left out: no memory" in capsys.readouterr().out
     with pytest.raises(UserError, match="arms must include"):
         run(str(squad_file), arms=["modelopt"])
