@@ -28,9 +28,9 @@ class NumericalGuard(L.Callback):
     """Stops a run, or skips the step, whose loss or gradient is not finite, before its weights are touched.
 
     Losses and the gradient's norm of all batches of a step are looked at together, once, between ``backward`` and the
-    optimizer's step, on every process alike. That is one number read from the device in each optimizer step, as many as
-    a progress bar reads in each batch: looking later, every N steps, would find weights that are lost already, and no
-    optimizer of torch but the fused ones can be told on the device to leave them alone.
+    optimizer's step, on every process alike. That is one number read from the device in each optimizer step, the only
+    one on a single process: looking later, every N steps, would find weights that are lost already, and no optimizer of
+    torch but the fused ones can be told on the device to leave them alone.
 
     A bad step is named by term, stage, step and questions, and kept under ``faults/step-<n>/`` in the run's folder: its
     batches, the weights before it, and the states of the random generators. A skipped step changes neither weights nor

@@ -36,6 +36,9 @@ class GradientAverage:
     optimizer passes it over as it does in one process. One that only some processes have a gradient of, since their
     batches hold nothing for it, counts as 0 on the others, as in one process with all the batches. Which is which can
     differ from step to step, so every step begins with one small message: how many have a gradient of each parameter.
+    It is read at once, a wait for the backward pass. Remembering the answer for a stage would spare it, but a loss of
+    one's own may leave out a parameter in one batch and not in the next, and then processes would average different
+    lists and wait for each other forever; no process can tell by its own gradients alone that the list still holds.
 
     Args:
         parameters: Those that may be trained, in the same order on every process.
