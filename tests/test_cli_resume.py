@@ -101,6 +101,20 @@ def test_checkpoint_that_the_configuration_refuses_leaves_the_run_as_it_is(stopp
     assert status(stopped)["state"] == "finished"
 
 
+def test_changed_training_data_is_refused_and_leaves_the_run_as_it_is(stopped, arguments, squad_file, capsys):
+    before = {name: (stopped / name).read_bytes() for name in ("config.yaml", "status.json", "metrics.csv")}
+    questions = squad_file.read_text(encoding="utf-8")
+    squad_file.write_text(questions.replace("¿Cuándo murió", "¿Cuándo nació"), encoding="utf-8")
+    with pytest.raises(SystemExit) as info:
+        main(["fit", *arguments, "--ckpt_path=auto"])
+    assert info.value.code == 1
+    assert "data: the training data has changed since" in capsys.readouterr().err.splitlines()[-1]
+    assert {name: (stopped / name).read_bytes() for name in before} == before
+    squad_file.write_text(questions, encoding="utf-8")
+    main(["fit", *arguments, "--ckpt_path=auto"])
+    assert status(stopped)["state"] == "finished"
+
+
 def test_run_that_another_process_works_on_is_refused_and_left_as_it_is(stopped, arguments, monkeypatch, capsys):
     before = status(stopped)
     monkeypatch.setattr("distill.callbacks.status.lock_run", lambda _: None)  # a lock is never against its own process

@@ -14,6 +14,7 @@ from lightning.pytorch.utilities import rank_zero_info
 from torch.utils.data import DataLoader, Dataset, Sampler
 from transformers import PreTrainedTokenizerBase
 
+from distill.data.identity import Identity, check_unchanged
 from distill.data.sampling import PassSampler
 from distill.data.training import TrainingLoader
 from distill.data.workers import leave_signals_to_the_run
@@ -124,6 +125,26 @@ class TaskDataModule(L.LightningDataModule, ABC):
     @abstractmethod
     def summary(self) -> dict[str, Any]:
         """Return what was read, repaired, dropped and cut, in plain numbers, for the report."""
+
+    @abstractmethod
+    def identities(self, place: str = "data") -> dict[str, Identity]:
+        """Return what the training data is that has been made ready, by where it stands in the configuration.
+
+        Args:
+            place: Where this data stands.
+        """
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what a checkpoint keeps: what the training data is."""
+        return {"training": self.identities()}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Check that a run which goes on trains on what it has trained on; what is only scored may be anything.
+
+        Raises:
+            UserError: If the training data has changed since.
+        """
+        check_unchanged(state_dict["training"], self.identities())
 
     @abstractmethod
     def _load(self, split: str) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 from torch.utils.data import DataLoader
 
 from distill.data.base import TaskDataModule
+from distill.data.identity import Identity
 from distill.data.mixing import MixedDataset, MixedSampler, Sampling, check_sampling
 from distill.models.loading import EMBEDDED
 from distill.tasks.base import Task
@@ -114,6 +115,13 @@ class MultiTaskDataModule(TaskDataModule):
             "sampling": self.sampling,
             "tasks": {name: part.summary() for name, part in self.tasks.items()},
         }
+
+    def identities(self, place: str = "data") -> dict[str, Identity]:
+        """Return what the training data of each task is."""
+        found: dict[str, Identity] = {}
+        for name, part in self.tasks.items():
+            found |= part.identities(f"{place}.tasks.{name}")
+        return found
 
     def _passes(self) -> DataLoader[Batch]:
         loaders = {name: part._passes() for name, part in self.tasks.items()}

@@ -8,6 +8,7 @@ from torch.utils.data import DataLoader
 from transformers import PreTrainedTokenizerBase
 
 from distill.data.base import TaskDataModule
+from distill.data.identity import Identity
 from distill.data.training import TrainingLoader
 from distill.models.loading import EMBEDDED
 from distill.types import Batch, UserError
@@ -94,6 +95,13 @@ class StagedDataModule(TaskDataModule):
     def summary(self) -> dict[str, Any]:
         """Return the summary of the task's data, and under ``others`` those of the others."""
         return {**self.main.summary(), "others": {name: part.summary() for name, part in self.others.items()}}
+
+    def identities(self, place: str = "data") -> dict[str, Identity]:
+        """Return what the training data of the task and of the stages is."""
+        found = self.main.identities(f"{place}.main")
+        for name, part in self.others.items():
+            found |= part.identities(f"{place}.others.{name}")
+        return found
 
     def _passes(self) -> DataLoader[Batch]:
         return self.main._passes()

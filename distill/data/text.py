@@ -11,6 +11,7 @@ from torch.utils.data import DataLoader
 
 from distill.data.base import TaskDataModule
 from distill.data.blocks import EpochSampler, MaskedBlockDataset
+from distill.data.identity import Identity
 from distill.data.sampling import EvaluationSampler, evaluation_batches
 from distill.files import Paths, listed_paths
 from distill.models.loading import EMBEDDED
@@ -172,6 +173,12 @@ class TextDataModule(TaskDataModule):
                 for split, blocks in self._blocks.items()
             },
         }
+
+    def identities(self, place: str = "data") -> dict[str, Identity]:
+        """Return what the training blocks are."""
+        if (blocks := self._blocks.get("train")) is None:
+            return {}
+        return {place: Identity(source=self._names["train"], fingerprint=blocks.folder.name, items=len(blocks))}
 
     def _load(self, split: str) -> None:
         if split in self._blocks:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from itertools import pairwise
 from typing import Any, NamedTuple
 
+from lightning.pytorch.utilities import rank_zero_warn
 from torch.utils.data import DataLoader, Dataset
 
 from distill.data.mixing import MixedDataset, first_batches
@@ -102,12 +103,21 @@ class TrainingLoader:
                 yield batch
 
     def state_dict(self) -> dict[str, int]:
-        """Return the epoch, and how many of its batches were handed out."""
-        return {"epoch": self.epoch, "num_batches": self._num_batches}
+        """Return the epoch, how many of its batches were handed out, and how many it has."""
+        return {"epoch": self.epoch, "num_batches": self._num_batches, "length": len(self)}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
-        """Begin that epoch behind so many batches."""
+        """Begin that epoch behind so many batches.
+
+        With other batch sizes or another number of processes, which configurations and launchers choose, the place is
+        the same and the batches are others: that is said and allowed.
+        """
         self._position = state["epoch"], state["num_batches"]
+        if (length := state.get("length", len(self))) != len(self):
+            rank_zero_warn(
+                f"an epoch had {length} batches when the checkpoint was written and has {len(self)} now (other batch "
+                "sizes, or another number of processes): the run goes on behind as many batches, but with others"
+            )
 
     def _step(self) -> list[Batch]:
         """Return the batches from the present one to the end of its step, each beside the others of its task."""

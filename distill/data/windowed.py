@@ -11,6 +11,7 @@ from torch.utils.data import DataLoader
 
 from distill.data.averages import average_batch
 from distill.data.base import SPLITS, TaskDataModule
+from distill.data.identity import Identity
 from distill.data.sampling import EvaluationSampler, TokenBudgetSampler, TrainingSampler, evaluation_batches
 from distill.data.windows import WindowDataset
 from distill.files import Paths, listed_paths
@@ -94,6 +95,12 @@ class WindowedDataModule(TaskDataModule):
                 for split, windows in self._windows.items()
             },
         }
+
+    def identities(self, place: str = "data") -> dict[str, Identity]:
+        """Return what the training windows are."""
+        if (windows := self._windows.get("train")) is None:
+            return {}
+        return {place: Identity(source=self._source("train"), fingerprint=windows.fingerprint, items=len(windows))}
 
     @abstractmethod
     def _settings(self) -> dict[str, Any]:
