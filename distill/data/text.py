@@ -219,7 +219,7 @@ class TextDataModule(TaskDataModule):
             return EmbeddedSource()
         if self.dataset is None:
             raise UserError("no text: name files with --data.train_files or a --data.dataset")
-        return HubSource(self.dataset, self.dataset_config, self.dataset_revision, self.text_field)
+        return HubSource(self.dataset, self.dataset_config, self.dataset_revision, self.text_field, self.cache_dir)
 
     def _file_source(self, files: list[str]) -> FileSource:
         return FileSource(files, self.text_field, self.document_separator, self.strict)
