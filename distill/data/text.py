@@ -30,6 +30,9 @@ from distill.types import Batch, UserError
 SPANISH = LanguageCheck()
 WHOLE_WORDS = WholeWordMasking()
 
+#: Decides what is masked in evaluation, whatever the run's seed: figures of several seeds are of the same tokens.
+EVALUATION_SEED = 0
+
 #: A block has to hold more than its special tokens.
 _SHORTEST_BLOCK = 8
 
@@ -47,7 +50,7 @@ class TextDataModule(TaskDataModule):
 
     A training batch has the inputs ``input_ids`` (masked) and ``attention_mask``, each (B, ``block_length``), the label
     ``token_ids`` (B, ``block_length``), -100 where nothing is to be predicted, and block ids as ``window_ids``. What is
-    masked depends on ``seed``, epoch and block alone; in evaluation it is always the same.
+    masked depends on ``seed``, epoch and block alone; in evaluation it is the same always and for every ``seed``.
 
     Args:
         tokenizer: Folder or hub name whose tokenizer cuts the text; linked to the model, so never set by hand.
@@ -68,7 +71,7 @@ class TextDataModule(TaskDataModule):
         masking: Which words are hidden, and how.
         batch_size: Blocks in a training batch, per process.
         eval_batch_size: Blocks in an evaluation batch, per process.
-        seed: Decides the order of training batches and what is masked.
+        seed: Decides the order of training batches and what is masked in them.
         num_workers: Processes that prepare batches; 0 stays in the main one.
         cache_dir: Where tokens are kept.
         max_tokens: In place of ``batch_size``, tokens of a training batch at most, per process: as many blocks as fit.
@@ -225,7 +228,8 @@ class TextDataModule(TaskDataModule):
         return FileSource(files, self.text_field, self.document_separator, self.strict)
 
     def _dataset(self, split: str) -> MaskedBlockDataset:
-        return MaskedBlockDataset(self._blocks[split], self.masking, self.pieces, self.max_length, self.seed)
+        seed = self.seed if split == "train" else EVALUATION_SEED
+        return MaskedBlockDataset(self._blocks[split], self.masking, self.pieces, self.max_length, seed)
 
     def _evaluation_loader(self, split: str) -> DataLoader[Batch]:
         blocks = self._dataset(split)

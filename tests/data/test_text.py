@@ -126,6 +126,8 @@ def test_evaluation_is_the_same_every_time(settings):
     first = rows(data.val_dataloader())
     assert rows(data.val_dataloader()) == first
     assert rows(loaded("validate", {**settings, "eval_batch_size": 3}).val_dataloader()) == first
+    for seed in (42, 43):
+        assert rows(loaded("fit", {**settings, "seed": seed}).val_dataloader()) == first
     assert rows(loaded("test", settings).test_dataloader()) == first
     assert sorted(first) == list(range(data.summary()["validation"]["blocks"]))
 
