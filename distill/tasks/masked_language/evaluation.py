@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from itertools import chain
 
+from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -12,6 +13,10 @@ from distill.distributed.processes import gather
 from distill.tasks.base import Evaluation, EvaluationResult
 from distill.tasks.masked_language.head import masked_positions, masked_rows
 from distill.types import Batch, UserError
+
+#: The largest perplexity, and mean cross entropy, that is told: reports hold no infinity, and beyond the size of any
+#: vocabulary, which is the perplexity of a model that knows nothing, more of it says no more.
+LARGEST = 1e12
 
 
 class MaskedLanguageEvaluation(Evaluation):
@@ -49,6 +54,9 @@ class MaskedLanguageEvaluation(Evaluation):
         - ``accuracy``: per cent of the tokens whose piece is scored highest.
         - ``num_masked_tokens``: how many there were.
 
+        Of a model that has diverged the first two are told as ``LARGEST`` where they are larger, infinite or no
+        number, with a warning.
+
         Raises:
             UserError: If no token was hidden, or blocks were left out although the pass is not partial.
         """
@@ -61,10 +69,15 @@ class MaskedLanguageEvaluation(Evaluation):
         if not num_tokens:
             raise UserError("no token was hidden in the evaluation set: give it more text, or mask a larger share")
         mean = cross_entropy / num_tokens
+        if not mean <= math.log(LARGEST):  # nor is what is no number
+            rank_zero_warn(
+                f"the mean cross entropy of {num_tokens:,} hidden tokens is {mean:.4g}: the model has diverged; its "
+                f"perplexity is told as {LARGEST:g}, which is no measurement: lower the learning rate"
+            )
         return EvaluationResult(
             {
-                "perplexity": math.exp(mean),
-                "cross_entropy": mean,
+                "perplexity": math.exp(mean) if mean <= math.log(LARGEST) else LARGEST,
+                "cross_entropy": mean if mean <= LARGEST else LARGEST,
                 "accuracy": 100 * num_correct / num_tokens,
                 "num_masked_tokens": float(num_tokens),
             }

@@ -10,7 +10,9 @@ import torch
 from torch import distributed as dist
 from torch import multiprocessing
 
+from distill.files import write_json
 from distill.tasks.masked_language import MaskedLanguageEvaluation
+from distill.tasks.masked_language.evaluation import LARGEST
 from distill.types import UserError
 
 from .conftest import VOCABULARY, masked_batch, part
@@ -56,6 +58,21 @@ def test_a_perfect_and_an_ignorant_model(batch):
         }
     )
     assert scores((torch.zeros_like(perfect), batch))["perplexity"] == pytest.approx(VOCABULARY)
+
+
+@pytest.mark.parametrize(
+    ("worst", "cross_entropy"),
+    [(1e3, 1e3), (1e30, LARGEST), (math.inf, LARGEST), (math.nan, LARGEST)],
+)
+def test_model_that_has_diverged_is_told_in_figures_that_a_report_holds(batch, tmp_path, worst, cross_entropy):
+    targets = batch.labels["token_ids"].clamp_min(0)
+    wrong = torch.zeros(*targets.shape, VOCABULARY).scatter_(-1, ((targets + 1) % VOCABULARY)[..., None], worst)
+    with pytest.warns(UserWarning, match="the model has diverged; .* told as 1e\\+12"):
+        result = scores((wrong, batch))
+    assert result["perplexity"] == LARGEST
+    assert result["cross_entropy"] == pytest.approx(cross_entropy)
+    # Lightning keeps what is logged in single precision.
+    write_json(tmp_path / "report.json", {name: torch.tensor(value).item() for name, value in result.items()})
 
 
 @pytest.mark.parametrize("cuts", [(0, 6), (0, 1, 6), (0, 2, 3, 4, 6)])
