@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from distill.text.fragments import judge_all
 from distill.text.vocabulary import PieceTable
 from distill.types import UserError
 
@@ -27,7 +28,8 @@ class WholeWordMasking:
     ``random_share`` a random ordinary piece, and the rest stay as they are (Devlin et al. 2019, section 3.1).
 
     A word is a piece that begins one and those behind it that do not; punctuation, and what follows it, are words of
-    their own, as is what a block begins with. Special tokens and padding are never chosen.
+    their own, as is what a block begins with; so is a mark that is cut into several pieces. Special tokens and padding
+    are never chosen.
 
     Args:
         probability: Share of words to predict, above 0.
@@ -85,8 +87,11 @@ class WholeWordMasking:
 
 def _word_starts(ids: NDArray[np.int64], maskable: NDArray[np.bool_], pieces: PieceTable) -> NDArray[np.int64]:
     """Return, (B, S), the position at which the word of each token begins."""
-    begins = pieces.begins_word[ids] | pieces.stands_alone[ids]
-    begins[:, 1:] |= pieces.stands_alone[ids[:, :-1]] | ~maskable[:, :-1]
+    marks_in_parts, goes_on = judge_all(ids, pieces.fragments, pieces.is_fragment)
+    stands_alone = pieces.stands_alone[ids] | marks_in_parts
+    begins = pieces.begins_word[ids] | stands_alone
+    begins[:, 1:] |= stands_alone[:, :-1] | ~maskable[:, :-1]
+    begins &= ~goes_on
     begins[:, 0] = True
     positions = np.where(begins, np.arange(ids.shape[1]), 0)
     return np.maximum.accumulate(positions, axis=1)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,9 @@ from transformers import PreTrainedTokenizerBase
 from transformers.convert_slow_tokenizer import bytes_to_unicode
 
 from distill.types import UserError
+
+#: Stands for bytes that are no whole character.
+_BROKEN = "\N{REPLACEMENT CHARACTER}"
 
 
 @dataclass(frozen=True)
@@ -22,10 +26,12 @@ class PieceTable:
         begins_word: (V,) bool, whether the piece is written as the beginning of a word: with a space in front in
             byte-level (``Ġ``) and SentencePiece (``▁``) vocabularies, without ``##`` in WordPiece ones.
         stands_alone: (V,) bool, whether the piece holds no letter or digit, as punctuation; it is a word of its own.
+            Pieces that are no whole characters are not among them: what they are shows beside each other alone.
         is_special: (V,) bool, special tokens and padding.
         ordinary_ids: Pieces that may replace another at random: all but the special ones.
         mask_id: Id of the mask token.
         pad_id: Id of the padding token.
+        fragments: Id of each piece that holds a part of a character to its bytes; byte-level vocabularies have some.
     """
 
     begins_word: NDArray[np.bool_]
@@ -34,6 +40,14 @@ class PieceTable:
     ordinary_ids: NDArray[np.int64]
     mask_id: int
     pad_id: int
+    fragments: dict[int, bytes] = field(default_factory=dict)
+
+    @cached_property
+    def is_fragment(self) -> NDArray[np.bool_]:
+        """(V,) bool, whether the piece holds a part of a character."""
+        flags = np.zeros(len(self.begins_word), dtype=bool)
+        flags[list(self.fragments)] = True
+        return flags
 
     @classmethod
     def of(cls, tokenizer: PreTrainedTokenizerBase) -> PieceTable:
@@ -48,6 +62,7 @@ class PieceTable:
                 raise UserError(f"{name}: the tokenizer has no {token} token, which masked-language models need")
         pieces: list[str] = tokenizer.convert_ids_to_tokens(list(range(len(tokenizer))))
         kind = _kind(tokenizer)
+        fragments: dict[int, bytes] = {}
         if kind == "WordPiece":
             begins = [not piece.startswith("##") for piece in pieces]
             texts = [piece.removeprefix("##") for piece in pieces]
@@ -55,7 +70,9 @@ class PieceTable:
             begins = [piece.startswith("▁") for piece in pieces]
             texts = [piece.replace("▁", " ") for piece in pieces]
         elif kind == "ByteLevel":
-            texts = [_from_byte_level(piece) for piece in pieces]
+            contents = [_bytes_of(piece) for piece in pieces]
+            texts = [content.decode(errors="replace") for content in contents]
+            fragments = {i: contents[i] for i, text in enumerate(texts) if _BROKEN in text}
             begins = [text[:1].isspace() for text in texts]
         else:
             raise UserError(
@@ -70,6 +87,7 @@ class PieceTable:
             ordinary_ids=np.flatnonzero(~is_special),
             mask_id=int(tokenizer.mask_token_id),
             pad_id=int(tokenizer.pad_token_id),
+            fragments=fragments,
         )
 
 
@@ -91,14 +109,14 @@ def _nodes(node: Any) -> list[dict[str, Any]]:
     return [node, *(found for child in inner for found in _nodes(child))]
 
 
-def _from_byte_level(piece: str) -> str:
-    """Return the text of a byte-level piece; a part of a character becomes U+FFFD."""
-    return bytes(_BYTE_OF.get(character, 0) for character in piece).decode(errors="replace")
+def _bytes_of(piece: str) -> bytes:
+    """Return what a byte-level piece stands for."""
+    return bytes(_BYTE_OF.get(character, 0) for character in piece)
 
 
 def _is_of_a_word(character: str) -> bool:
-    # A part of a character is taken for a letter: with few pieces, accented letters are two.
-    return character.isalnum() or character == "\N{REPLACEMENT CHARACTER}"
+    # A part of a character is taken for a letter unless those beside it say otherwise.
+    return character.isalnum() or character == _BROKEN
 
 
 _BYTE_OF = {character: byte for byte, character in bytes_to_unicode().items()}

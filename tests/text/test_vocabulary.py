@@ -20,7 +20,7 @@ def test_byte_level_pieces_begin_words_with_a_space():
     alone = flagged(tokenizer, table.stands_alone)
     assert {"(", ".", "Ċ", "Ġ"} <= alone
     assert not {"a", "1", "Ġcome"} & alone
-    # A byte that is part of a letter is no punctuation: with few pieces "ü" is two of them.
+    # A byte that may be part of a letter is no punctuation by itself: with few pieces "ü" is two of them.
     assert "Ã" not in alone
 
 
