@@ -10,7 +10,7 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
@@ -33,6 +33,12 @@ def listed_paths(paths: Paths | None) -> list[str]:
         (['train.json'], ['a.json', 'b.json'], [])
     """
     return [paths] if isinstance(paths, str) else list(paths or ())
+
+
+def first_in_both(files: Iterable[Path], others: Iterable[Path]) -> Path | None:
+    """Return the first of ``files`` that is one of ``others``, also under another name or behind a link."""
+    theirs = {(found.st_dev, found.st_ino) for found in map(Path.stat, others)}
+    return next((file for file in files if ((found := file.stat()).st_dev, found.st_ino) in theirs), None)
 
 
 def write_json(path: Path, value: Any) -> None:

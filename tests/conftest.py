@@ -147,11 +147,11 @@ def backbone_folder(tmp_path_factory, tokenizer, teacher_config) -> Path:
 
 @pytest.fixture
 def text_file(tmp_path) -> Path:
-    """Twelve short documents of plain text."""
-    file = tmp_path / "texto.txt"
-    contexts = [paragraph["context"] for paragraph in squad_document(12)["data"][0]["paragraphs"]]
-    file.write_text("\n\n\n".join(contexts), encoding="utf-8")
-    return file
+    """Twelve short documents of plain text; twelve others lie beside them in ``otro.txt``."""
+    contexts = [paragraph["context"] for paragraph in squad_document(24)["data"][0]["paragraphs"]]
+    for name, documents in (("texto.txt", contexts[:12]), ("otro.txt", contexts[12:])):
+        (tmp_path / name).write_text("\n\n\n".join(documents), encoding="utf-8")
+    return tmp_path / "texto.txt"
 
 
 @pytest.fixture

@@ -190,6 +190,17 @@ class SquadDataModule(WindowedDataModule):
         if unreachable:
             rank_zero_info("%s: %d answers are longer than any window can hold", split, unreachable)
         rank_zero_info("%s: %d questions in %d windows", split, len(examples), len(table))
+        if split != "train" and "train" in self._windows:
+            self._compare_with_training(split, examples)
+
+    def _compare_with_training(self, split: str, examples: Sequence[Example]) -> None:
+        """Say how many questions of a part are trained on too: allowed, since learning them by heart is a test."""
+        trained_on = {(example.question, example.context) for example in self._windows["train"].examples}
+        num_shared = sum((example.question, example.context) in trained_on for example in examples)
+        if num_shared:
+            self._counts[split]["questions_in_training"] = num_shared
+            total = len(examples)
+            rank_zero_info("%s: %d of %d questions are among the training questions too", split, num_shared, total)
 
     def _cut(self, split: str, tokenizer: PreTrainedTokenizerBase) -> tuple[WindowDataset, datasets.Dataset]:
         """Return the windows of a part and their table, from the cache where they were made before."""

@@ -6,14 +6,14 @@ from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
-from lightning.pytorch.utilities import rank_zero_info
+from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from torch.utils.data import DataLoader
 
 from distill.data.base import TaskDataModule
 from distill.data.blocks import EpochSampler, MaskedBlockDataset
 from distill.data.identity import Identity
 from distill.data.sampling import EvaluationSampler, evaluation_batches
-from distill.files import Paths, listed_paths
+from distill.files import Paths, first_in_both, listed_paths
 from distill.models.loading import EMBEDDED
 from distill.text.blocks import TRAIN, VALIDATION, TokenBlocks
 from distill.text.cache import Preparation, cached_blocks
@@ -125,6 +125,7 @@ class TextDataModule(TaskDataModule):
         )
         self._blocks: dict[str, TokenBlocks] = {}
         self._names: dict[str, str] = {}
+        self._shared: dict[str, dict[str, int]] = {}
         if validation_every < 2:
             raise UserError(f"data.validation_every must be at least 2, not {validation_every}: it leaves no text")
         if block_length < _SHORTEST_BLOCK:
@@ -141,13 +142,18 @@ class TextDataModule(TaskDataModule):
 
         Raises:
             UserError: If the tokenizer lacks a mask, padding or separator token or does not show where words begin, or
-                a file is missing.
+                a file is missing, or named both to train and to score on.
         """
         assert self.pieces
         BlockFrame.of(self.tokenizer)
-        for files in self.files.values():
-            if files:
-                self._file_source(files)
+        sources = {split: self._file_source(files) for split, files in self.files.items() if files}
+        trained_on = sources.pop("train").files if "train" in sources else []
+        for split, source in sources.items():
+            if file := first_in_both(source.files, trained_on):
+                raise UserError(
+                    f"data.{split}_files: {file} is one of data.train_files too, so that the model would be scored on "
+                    "what it is trained on: take it out of one of them"
+                )
 
     def _passes(self) -> DataLoader[Batch]:
         """Return shuffled batches of masked blocks."""
@@ -172,7 +178,12 @@ class TextDataModule(TaskDataModule):
             "masking_probability": self.masking.probability,
             **({"left_out_of_each_pass": self.num_left_out} if self.num_left_out else {}),
             **{
-                split: {"source": self._names[split], **blocks.counts(), "reading": blocks.report.as_dict()}
+                split: {
+                    "source": self._names[split],
+                    **blocks.counts(),
+                    **self._shared.get(split, {}),
+                    "reading": blocks.report.as_dict(),
+                }
                 for split, blocks in self._blocks.items()
             },
         }
@@ -208,6 +219,19 @@ class TextDataModule(TaskDataModule):
         rank_zero_info(
             "%s: %d documents, %d tokens in %d blocks", split, counts["documents"], counts["tokens"], counts["blocks"]
         )
+        if split != "train" and not held_out and "train" in self._blocks:
+            self._compare_with_training(split)
+
+    def _compare_with_training(self, split: str) -> None:
+        """Count the documents of a part from files of its own that are in the training text too, and say so."""
+        blocks = self._blocks[split]
+        num_shared = blocks.num_shared(self._blocks["train"])
+        self._shared[split] = {"documents_in_training": num_shared}
+        if num_shared:
+            rank_zero_warn(
+                f"{split}: {num_shared:,} of {blocks.counts()['documents']:,} documents are in the training text too: "
+                "their perplexity says nothing about text that the model has not seen"
+            )
 
     def _nothing_left(self, split: str, held_out: bool, source: TextSource) -> str:
         if held_out:

@@ -21,9 +21,12 @@ TRAIN, VALIDATION = PARTS = ("train", "validation")
 #: What says how the other files of the folder are to be read; written last.
 MANIFEST = "manifest.json"
 
+#: Documents of a large part that are compared with another part's at a time.
+_KEYS_AT_ONCE = 1 << 22
+
 
 class BlockWriter:
-    """Writes the blocks of one part as they come; 8 bytes a block stay in memory.
+    """Writes the blocks of one part as they come; 8 bytes a block and a document stay in memory.
 
     Args:
         folder: Where the files go.
@@ -33,15 +36,15 @@ class BlockWriter:
     """
 
     def __init__(self, folder: Path, part: str, dtype: np.dtype[Any], packer: BlockPacker) -> None:
-        self._starts_file = folder / f"{part}.starts.npy"
+        self._starts_file, self._keys_file = folder / f"{part}.starts.npy", folder / f"{part}.keys.npy"
         self._file = (folder / f"{part}.tokens").open("wb")
         self._dtype, self._packer = dtype, packer
         self._starts = array("q", [0])
-        self._num_documents = 0
+        self._keys = array("Q")
 
-    def add(self, document: NDArray[np.int64]) -> None:
-        """Add the ids of a document."""
-        self._num_documents += 1
+    def add(self, document: NDArray[np.int64], key: int) -> None:
+        """Add the ids of a document, and what tells it from others."""
+        self._keys.append(key)
         self._write(self._packer.add(document))
 
     def finish(self) -> dict[str, int]:
@@ -49,7 +52,8 @@ class BlockWriter:
         self._write(self._packer.finish())
         self._file.close()
         np.save(self._starts_file, np.frombuffer(self._starts, dtype=np.int64))
-        return {"documents": self._num_documents, "blocks": len(self._starts) - 1, "tokens": self._starts[-1]}
+        np.save(self._keys_file, np.array(self._keys, dtype=np.uint64))
+        return {"documents": len(self._keys), "blocks": len(self._starts) - 1, "tokens": self._starts[-1]}
 
     def _write(self, blocks: Iterator[NDArray[np.int64]]) -> None:
         for block in blocks:
@@ -119,6 +123,26 @@ class TokenBlocks:
     def counts(self) -> dict[str, int]:
         """Return how many documents, blocks and tokens the part has; special tokens are tokens."""
         return dict(self.manifest["parts"][self.part])
+
+    def num_shared(self, others: TokenBlocks) -> int:
+        """Return how many of these documents are among ``others`` too, but for case, width and white space.
+
+        Raises:
+            UserError: If a cache was damaged since it was written.
+        """
+        mine, theirs = self._keys(), others._keys()
+        is_shared = np.zeros(len(mine), bool)
+        for start in range(0, len(theirs), _KEYS_AT_ONCE):
+            is_shared |= np.isin(mine, theirs[start : start + _KEYS_AT_ONCE])
+        return int(is_shared.sum())
+
+    def _keys(self) -> NDArray[np.uint64]:
+        file = self.folder / f"{self.part}.keys.npy"
+        try:
+            keys: NDArray[np.uint64] = np.load(file, mmap_mode="r", allow_pickle=False)
+        except (OSError, ValueError) as error:
+            raise _damaged(self.folder, f"{file.name}: {error}") from None
+        return keys
 
     def read(self, block_ids: NDArray[np.int64], width: int, pad_id: int) -> NDArray[np.int64]:
         """Return blocks as (B, ``width``), padded on the right with ``pad_id``."""

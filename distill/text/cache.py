@@ -20,7 +20,7 @@ from distill.text.selection import DocumentFilter
 from distill.text.sources import TextSource
 
 #: Raised whenever the files of the cache or what stands in them changes, so that older caches are not read.
-CACHE_VERSION = 1
+CACHE_VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ def _build(source: TextSource, tokenizer: PreTrainedTokenizerBase, preparation: 
     ):
         every = preparation.validation_every
         for text, ids in tokenize(keep(source.documents(report)), tokenizer):
-            held_out = every and document_key(text) % every == 0
-            (validation if held_out else train).add(ids)
+            key = document_key(text)
+            (validation if every and key % every == 0 else train).add(ids, key)
         parts = {TRAIN: train.finish(), VALIDATION: validation.finish()}
     write_json(folder / MANIFEST, {"dtype": dtype.name, "parts": parts, "report": report.as_dict()})

@@ -110,7 +110,8 @@ def test_words_that_reach_the_student_in_smaller_pieces_are_shown(make_questions
 
 
 def test_plain_text_has_no_examples_to_advise_on(backbone_folder, text_file, tmp_path):
-    files = {"train_files": str(text_file), "validation_files": str(text_file), "cache_dir": str(tmp_path / "cache")}
+    other = text_file.with_name("otro.txt")
+    files = {"train_files": str(text_file), "validation_files": str(other), "cache_dir": str(tmp_path / "cache")}
     text = TextDataModule(str(backbone_folder), block_length=32, batch_size=2, **files)
     doctor = Doctor()
     fit(

@@ -329,3 +329,20 @@ def test_windows_that_too_many_processes_leave_out_are_counted_and_named_once(se
     said = f"train: {num_left_out} of {num_windows} windows are left out of every pass"
     assert caplog.text.count(said) == (num_processes > 1)
     assert data.summary()["train"].get("left_out_of_each_pass", 0) == num_left_out
+
+
+def test_questions_that_are_trained_and_scored_on_are_counted_and_told(make_questions, tmp_path, caplog):
+    other = tmp_path / "other.json"
+    document = squad_document(8, prefix="other")
+    document["data"][0]["paragraphs"] = document["data"][0]["paragraphs"][4:]  # two of the six, and two others
+    other.write_text(json.dumps(document, ensure_ascii=False), encoding="utf-8")
+    data = make_questions(validation_files=[str(other)])
+    with caplog.at_level("INFO"):
+        data.setup("fit")
+    assert "validation: 6 of 12 questions are among the training questions too" in caplog.text
+    assert data.summary()["validation"]["questions_in_training"] == 6
+    caplog.clear()
+    alone = make_questions(validation_files=[str(other)], test_files=[str(other)])
+    alone.setup("test")
+    assert "questions_in_training" not in alone.summary()["test"]
+    assert "among the training questions" not in caplog.text

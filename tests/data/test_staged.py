@@ -132,8 +132,8 @@ def make_data(squad_file, text_file, teacher_folder, tmp_path):
             max_question_length=24, batch_size=6, cache_dir=cache,
         )  # fmt: skip
         text = TextDataModule(
-            train_files=[str(text_file)], validation_files=[str(text_file)], block_length=32, batch_size=3,
-            deduplicate=False, cache_dir=cache,
+            train_files=[str(text_file)], validation_files=[str(text_file.with_name("otro.txt"))], block_length=32,
+            batch_size=3, deduplicate=False, cache_dir=cache,
         )  # fmt: skip
         return StagedDataModule(main, {"text": text}, tokenizer=str(teacher_folder), seed=3, **settings)
 

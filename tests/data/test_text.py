@@ -145,6 +145,38 @@ def test_named_validation_files_leave_the_training_text_whole(settings, tmp_path
     assert tested["test"]["documents"] == 1
 
 
+@pytest.mark.parametrize("split", ["validation", "test"])
+@pytest.mark.parametrize("how", ["in a folder", "behind a link"])
+def test_file_that_is_trained_and_scored_on_is_refused(settings, tmp_path, split, how):
+    folder = tmp_path / "texts"
+    folder.mkdir()
+    (folder / "a.txt").write_text("uno", encoding="utf-8")
+    (folder / "b.txt").write_text("dos", encoding="utf-8")
+    (tmp_path / "link.txt").symlink_to(folder / "b.txt")
+    scored = {"in a folder": folder / "b.txt", "behind a link": tmp_path / "link.txt"}[how]
+    data = TextDataModule(**{**settings, "train_files": str(folder), f"{split}_files": str(scored)})
+    with pytest.raises(UserError, match=rf"^data\.{split}_files: {scored} is one of data\.train_files too"):
+        data.check()
+
+
+def test_documents_that_are_trained_and_scored_on_are_counted(settings, tmp_path):
+    other = tmp_path / "other.txt"
+    other.write_text("\n\n\n".join(["Ana nació.", DOCUMENTS[3].upper(), DOCUMENTS[7]]), encoding="utf-8")
+    with pytest.warns(UserWarning, match="validation: 2 of 3 documents are in the training text too"):
+        summary = loaded("fit", {**settings, "validation_files": [str(other)]}).summary()
+    assert summary["validation"]["documents_in_training"] == 2
+    assert "documents_in_training" not in summary["train"]
+
+
+@pytest.mark.filterwarnings("error")
+def test_text_of_its_own_is_scored_without_a_word(settings, tmp_path):
+    other = tmp_path / "other.txt"
+    other.write_text("Ana nació.", encoding="utf-8")
+    summary = loaded("fit", {**settings, "validation_files": [str(other)]}).summary()
+    assert summary["validation"]["documents_in_training"] == 0
+    assert "documents_in_training" not in loaded("fit", settings).summary()["validation"]
+
+
 def test_summary_is_plain_and_complete(settings):
     summary = loaded("fit", settings).summary()
     assert json.loads(json.dumps(summary)) == summary

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import lightning as L
@@ -132,7 +133,7 @@ def fit_text(num_processes: int, backbone: str, text: str, folder: str, **settin
     data = TextDataModule(
         tokenizer=backbone,
         train_files=[text],
-        validation_files=[text],
+        validation_files=[str(Path(text).with_name("otro.txt"))],
         block_length=32,
         batch_size=BATCH_SIZE // num_processes,
         deduplicate=False,

@@ -19,7 +19,7 @@ def make_text(tmp_path, text_file, teacher_folder):
         TextDataModule,
         tokenizer=str(teacher_folder),
         train_files=[str(text_file)],
-        validation_files=[str(text_file)],
+        validation_files=[str(text_file.with_name("otro.txt"))],
         block_length=32,
         batch_size=6,
         deduplicate=False,

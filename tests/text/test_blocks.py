@@ -23,7 +23,7 @@ def folder(tmp_path):
             packer = BlockPacker(32, BlockFrame((0,), (2,), 2))
             with BlockWriter(unfinished, part, np.dtype(np.uint16), packer) as writer:
                 for document in documents:
-                    writer.add(document)
+                    writer.add(document, key=len(document))
                 counts[part] = writer.finish()
         write_json(
             unfinished / MANIFEST,
@@ -41,6 +41,19 @@ def test_what_was_written_is_read(folder):
     assert [token for token in rows.ravel().tolist() if token >= 10] == np.concatenate(DOCUMENTS).tolist()
     assert blocks.counts() == {"documents": 4, "blocks": 6, "tokens": int(blocks.lengths.sum())}
     assert blocks.report.documents == 4
+
+
+def test_shared_documents_are_counted_in_any_portions(folder, monkeypatch):
+    train, validation = TokenBlocks(folder, TRAIN), TokenBlocks(folder, VALIDATION)
+    assert (train.num_shared(validation), validation.num_shared(train)) == (0, 0)
+    for size in (1, 3, 100):
+        monkeypatch.setattr("distill.text.blocks._KEYS_AT_ONCE", size)
+        assert train.num_shared(train) == 4
+    np.save(folder / "validation.keys.npy", np.array([3, 5, 3, 90], np.uint64))
+    assert validation.num_shared(train) == 3
+    (folder / "validation.keys.npy").write_bytes(b"?")
+    with pytest.raises(UserError, match=r"damaged \(validation\.keys\.npy"):
+        validation.num_shared(train)
 
 
 def test_rows_are_padded_on_the_right(folder):
