@@ -22,6 +22,7 @@ from distill.text.language import LanguageCheck
 from distill.text.masking import WholeWordMasking
 from distill.text.packing import BlockFrame
 from distill.text.reading import Separator
+from distill.text.report import TextReport
 from distill.text.sources import EmbeddedSource, FileSource, TextSource
 from distill.text.vocabulary import PieceTable
 from distill.types import Batch, UserError
@@ -125,6 +126,7 @@ class TextDataModule(TaskDataModule):
         )
         self._blocks: dict[str, TokenBlocks] = {}
         self._names: dict[str, str] = {}
+        self._reports: dict[str, TextReport] = {}
         self._shared: dict[str, dict[str, int]] = {}
         if validation_every < 2:
             raise UserError(f"data.validation_every must be at least 2, not {validation_every}: it leaves no text")
@@ -182,7 +184,7 @@ class TextDataModule(TaskDataModule):
                     "source": self._names[split],
                     **blocks.counts(),
                     **self._shared.get(split, {}),
-                    "reading": blocks.report.as_dict(),
+                    "reading": self._reports[split].as_dict(),
                 }
                 for split, blocks in self._blocks.items()
             },
@@ -211,9 +213,10 @@ class TextDataModule(TaskDataModule):
             raise UserError(self._nothing_left(split, held_out, source))
         self._blocks[split] = blocks
         self._names[split] = source.name
+        self._reports[split] = blocks.report_of(source)
         rank_zero_info("%s: %s%s", split, source.name, " (held-out share)" if held_out else "")
         if not held_out:
-            for line in blocks.report.describe():
+            for line in self._reports[split].describe():
                 rank_zero_info("%s: %s", split, line)
         counts = blocks.counts()
         rank_zero_info(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from array import array
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 
 from distill.text.packing import BlockPacker
 from distill.text.report import TextReport
+from distill.text.sources import TextSource
 from distill.types import UserError
 
 TRAIN, VALIDATION = PARTS = ("train", "validation")
@@ -119,6 +121,11 @@ class TokenBlocks:
     def report(self) -> TextReport:
         """What was read, repaired and dropped when the cache was written."""
         return TextReport.from_dict(self.manifest["report"])
+
+    def report_of(self, source: TextSource) -> TextReport:
+        """Return the report with the names that the files of a source of the same contents have now."""
+        names = dict(zip(self.manifest["files"], map(str, source.files), strict=False))
+        return replace(self.report.renamed(names), passed_over=[str(file) for file in source.passed_over])
 
     def counts(self) -> dict[str, int]:
         """Return how many documents, blocks and tokens the part has; special tokens are tokens."""

@@ -87,4 +87,5 @@ def _build(source: TextSource, tokenizer: PreTrainedTokenizerBase, preparation: 
             key = document_key(text)
             (validation if every and key % every == 0 else train).add(ids, key)
         parts = {TRAIN: train.finish(), VALIDATION: validation.finish()}
-    write_json(folder / MANIFEST, {"dtype": dtype.name, "parts": parts, "report": report.as_dict()})
+    files = [str(file) for file in source.files]
+    write_json(folder / MANIFEST, {"dtype": dtype.name, "parts": parts, "files": files, "report": report.as_dict()})

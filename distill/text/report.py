@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from itertools import islice
 from typing import Any
 
@@ -57,6 +57,14 @@ class TextReport:
     def from_dict(cls, counts: Mapping[str, Any]) -> TextReport:
         """Return the report that :meth:`as_dict` described."""
         return cls(**counts)
+
+    def renamed(self, names: Mapping[str, str]) -> TextReport:
+        """Return the same counts under the names that files have now, given those that they had."""
+        return replace(
+            self,
+            empty_files=[names.get(file, file) for file in self.empty_files],
+            invalid_bytes={names.get(file, file): count for file, count in self.invalid_bytes.items()},
+        )
 
     def describe(self) -> list[str]:
         """Return lines for people: what was read, then one line for each kind of repair or loss that took place.

@@ -17,6 +17,9 @@ class TextSource(ABC):
 
     #: What messages and reports call it.
     name: str
+    #: The files that it reads, in order, where it reads named files, and what lies beside them in named folders.
+    files: Sequence[Path] = ()
+    passed_over: Sequence[Path] = ()
 
     @abstractmethod
     def fingerprint(self) -> str:
@@ -41,7 +44,7 @@ class FileSource(TextSource):
         separator: Separator = "blank_lines",
         strict: bool = False,
     ) -> None:
-        self.files, self._passed_over = text_files(files)
+        self.files, self.passed_over = text_files(files)
         self.name = ", ".join(file.name for file in self.files)
         self._settings = (text_field, separator, strict)
 
@@ -51,12 +54,12 @@ class FileSource(TextSource):
 
     def documents(self, report: TextReport) -> Iterator[str]:
         """Yield the documents of the files in order."""
-        report.passed_over += map(str, self._passed_over)
+        report.passed_over += map(str, self.passed_over)
         return read_documents(self.files, report, *self._settings)
 
     def documents_by_file(self, report: TextReport) -> Iterator[tuple[Path, Iterator[str]]]:
         """Yield each file with its documents, which are to be read before the next file; none of an empty file."""
-        report.passed_over += map(str, self._passed_over)
+        report.passed_over += map(str, self.passed_over)
         for path in self.files:
             yield path, read_file(path, report, *self._settings)
 

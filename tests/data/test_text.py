@@ -219,6 +219,21 @@ def test_second_start_reads_no_text(settings, monkeypatch):
     assert rows(loaded("fit", settings).train_dataloader()) == first
 
 
+def test_cache_that_is_used_again_names_files_as_they_are_called_now(settings, tmp_path, monkeypatch, caplog):
+    (tmp_path / "empty.txt").touch()
+    (tmp_path / "broken.txt").write_bytes(b"ni\xf1o\n\n\n" + "\n\n\n".join(DOCUMENTS).encode())
+    names = ["empty.txt", "broken.txt"]
+    loaded("fit", {**settings, "train_files": [str(tmp_path / name) for name in names]})
+    monkeypatch.setattr("distill.text.sources.FileSource.documents", lambda *_: pytest.fail("read again"))
+    for name in names:
+        (tmp_path / name).rename(tmp_path / f"new_{name}")
+    files = [str(tmp_path / f"new_{name}") for name in names]
+    with caplog.at_level("INFO"):
+        reading = loaded("fit", {**settings, "train_files": files}).summary()["train"]["reading"]
+    assert (reading["empty_files"], reading["invalid_bytes"]) == (files[:1], {files[1]: 1})
+    assert f"replaced 1 bytes that are not UTF-8 in {files[1]}" in caplog.text
+
+
 @pytest.mark.slow
 def test_embedded_sample_needs_no_files(settings, monkeypatch):
     monkeypatch.setattr("distill.assets.text_es.generate.NUM_DOCUMENTS", 30)

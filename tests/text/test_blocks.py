@@ -27,7 +27,7 @@ def folder(tmp_path):
                 counts[part] = writer.finish()
         write_json(
             unfinished / MANIFEST,
-            {"dtype": "uint16", "parts": counts, "report": TextReport(files=1, documents=4).as_dict()},
+            {"dtype": "uint16", "parts": counts, "files": [], "report": TextReport(files=1, documents=4).as_dict()},
         )
     return target
 

@@ -9,6 +9,14 @@ def test_report_survives_json():
     assert report.kept == 4
 
 
+def test_names_of_files_follow_them():
+    report = TextReport(files=3, empty_files=["a.txt", "b.txt"], invalid_bytes={"b.txt": 3, "c.txt": 1}, documents=5)
+    # Two that have changed places, and one that is called as it was.
+    renamed = report.renamed({"a.txt": "b.txt", "b.txt": "a.txt"})
+    assert (renamed.empty_files, renamed.invalid_bytes) == (["b.txt", "a.txt"], {"a.txt": 3, "c.txt": 1})
+    assert (renamed.files, renamed.documents, report.empty_files) == (3, 5, ["a.txt", "b.txt"])
+
+
 def test_every_kind_of_loss_has_its_line():
     assert len(TextReport(files=1, documents=2).describe()) == 1
     report = TextReport(
