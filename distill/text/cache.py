@@ -11,6 +11,7 @@ import numpy as np
 from transformers import PreTrainedTokenizerBase
 
 from distill.files import new_folder, write_json
+from distill.text import reading
 from distill.text.blocks import MANIFEST, PARTS, TRAIN, VALIDATION, BlockWriter
 from distill.text.duplicates import document_key
 from distill.text.language import LanguageCheck
@@ -65,9 +66,11 @@ def cached_blocks(
 
 
 def fingerprint(source: TextSource, tokenizer: PreTrainedTokenizerBase, preparation: Preparation) -> str:
-    """Return a hash of everything that blocks depend on: the texts, the tokenizer and the settings."""
+    """Return a hash of everything that blocks depend on: the texts, the tokenizer, the settings and the constants."""
     frame = BlockFrame.of(tokenizer)
-    parts = [CACHE_VERSION, source.fingerprint(), asdict(preparation), asdict(frame), backend_state(tokenizer)]
+    language = preparation.language.fingerprint() if preparation.language is not None else None
+    settings = [asdict(preparation), reading.MAX_DOCUMENT_CHARS, language]
+    parts = [CACHE_VERSION, source.fingerprint(), settings, asdict(frame), backend_state(tokenizer)]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Literal
 
 from distill.text.report import TextReport
@@ -61,6 +63,12 @@ class LanguageCheck:
     def __post_init__(self) -> None:
         if not 0 <= self.threshold <= 1:
             raise UserError(f"data.language.threshold must be between 0 and 1, not {self.threshold}")
+
+    def fingerprint(self) -> str:
+        """Return a hash of everything that the decision depends on, the lists of words included."""
+        words = [sorted(part) for part in (SPANISH_WORDS, OTHER_WORDS, SPANISH_LETTERS)]
+        parts = [asdict(self), words, _SAMPLE_CHARS, _MIN_WORDS, _WORD.pattern]
+        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
     def keeps(self, text: str, report: TextReport) -> bool:
         """Whether a document stays; count those that cannot be judged or do not look like the language."""

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from distill.files import new_folder
-from distill.text import cache, packing, reading
+from distill.text import cache, language, packing, reading
 from distill.text.blocks import TRAIN, VALIDATION, TokenBlocks
 from distill.text.cache import Preparation, cached_blocks, fingerprint
 from distill.text.duplicates import document_key
@@ -102,6 +102,16 @@ def test_fingerprint_follows_text_tokenizer_and_every_setting(source, tokenizer,
     assert len(set(prints)) == len(prints)
     tokenizer("uno dos", truncation=True, max_length=3, padding="max_length")
     assert fingerprint(source, tokenizer, PREPARATION) == prints[0]
+
+
+def test_fingerprint_follows_the_constants_that_decide_what_a_document_is(source, tokenizer, monkeypatch):
+    checked = Preparation(32, language=LanguageCheck())
+    before = [fingerprint(source, tokenizer, preparation) for preparation in (PREPARATION, checked)]
+    monkeypatch.setattr(language, "OTHER_WORDS", language.OTHER_WORDS | {"och"})
+    assert fingerprint(source, tokenizer, PREPARATION) == before[0]
+    assert fingerprint(source, tokenizer, checked) != before[1]
+    monkeypatch.setattr(reading, "MAX_DOCUMENT_CHARS", 1 << 14)
+    assert fingerprint(source, tokenizer, PREPARATION) != before[0]
 
 
 def test_interrupted_build_leaves_nothing(source, tokenizer, tmp_path, monkeypatch):
