@@ -21,7 +21,7 @@ from distill.text.hub import HubSource
 from distill.text.language import LanguageCheck
 from distill.text.masking import WholeWordMasking
 from distill.text.packing import BlockFrame
-from distill.text.reading import Separator
+from distill.text.reading import MAX_DOCUMENT_CHARS, Separator
 from distill.text.report import TextReport
 from distill.text.sources import EmbeddedSource, FileSource, TextSource
 from distill.text.vocabulary import PieceTable
@@ -218,6 +218,12 @@ class TextDataModule(TaskDataModule):
         if not held_out:
             for line in self._reports[split].describe():
                 rank_zero_info("%s: %s", split, line)
+            if self._reports[split].is_mostly_cut and self.document_separator == "blank_lines" and source.files:
+                rank_zero_warn(
+                    f"{split}: more than half of the documents are pieces of longer ones, which were cut at "
+                    f"{MAX_DOCUMENT_CHARS:,} characters: if single blank lines or line ends part your documents, set "
+                    "data.document_separator to line"
+                )
         counts = blocks.counts()
         rank_zero_info(
             "%s: %d documents, %d tokens in %d blocks", split, counts["documents"], counts["tokens"], counts["blocks"]

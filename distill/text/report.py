@@ -49,6 +49,11 @@ class TextReport:
         """Documents that were neither duplicates nor dropped for their language."""
         return self.documents - self.duplicates - self.foreign_dropped
 
+    @property
+    def is_mostly_cut(self) -> bool:
+        """Whether more than half of the documents are certainly pieces of longer ones: each has one more than cuts."""
+        return self.cuts > 0 and 2 * (self.cuts + 1) > self.documents
+
     def as_dict(self) -> dict[str, Any]:
         """Return the counts by name, in plain values that JSON holds."""
         return asdict(self)

@@ -1,4 +1,5 @@
 import json
+import warnings
 from itertools import chain
 from pathlib import Path
 
@@ -232,6 +233,18 @@ def test_cache_that_is_used_again_names_files_as_they_are_called_now(settings, t
         reading = loaded("fit", {**settings, "train_files": files}).summary()["train"]["reading"]
     assert (reading["empty_files"], reading["invalid_bytes"]) == (files[:1], {files[1]: 1})
     assert f"replaced 1 bytes that are not UTF-8 in {files[1]}" in caplog.text
+
+
+def test_text_whose_separator_does_not_occur_is_warned_of(settings, tmp_path, monkeypatch):
+    monkeypatch.setattr("distill.text.reading.MAX_DOCUMENT_CHARS", 200)
+    file = tmp_path / "single.txt"
+    file.write_text("\n\n".join(DOCUMENTS), encoding="utf-8")
+    with pytest.warns(UserWarning, match="are pieces of longer ones, .* set data.document_separator to line"):
+        loaded("fit", {**settings, "train_files": [str(file)]})
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        loaded("fit", {**settings, "train_files": [str(file)], "document_separator": "line"})
+        loaded("fit", settings)
 
 
 @pytest.mark.slow

@@ -1,5 +1,7 @@
 import json
 
+import pytest
+
 from distill.text.report import TextReport
 
 
@@ -7,6 +9,13 @@ def test_report_survives_json():
     report = TextReport(files=2, empty_files=["a.txt"], invalid_bytes={"b.txt": 3}, documents=5, duplicates=1)
     assert TextReport.from_dict(json.loads(json.dumps(report.as_dict()))) == report
     assert report.kept == 4
+
+
+@pytest.mark.parametrize(
+    ("documents", "cuts", "expected"), [(1, 0, False), (2, 1, True), (3, 1, True), (4, 1, False), (40, 25, True)]
+)
+def test_documents_are_mostly_cut_where_more_than_half_are_pieces(documents, cuts, expected):
+    assert TextReport(files=1, documents=documents, cuts=cuts).is_mostly_cut is expected
 
 
 def test_names_of_files_follow_them():
