@@ -332,6 +332,9 @@ def test_pretrain_and_distil_in_general_from_the_command_line(teacher_folder, te
     ]
     assert len(scores) >= 2
     assert report["student"]["perplexity"] == pytest.approx(min(scores), rel=1e-4)
+    card = (run / "student" / "README.md").read_text(encoding="utf-8")
+    assert f"| perplexity | {report['student']['perplexity']:.2f} |" in card
+    assert "class_path: distill.MaskedLanguageModule" in card
 
     small = tiny(run / "student", text_file, tmp_path, "DistillationModule", "TextDataModule")
     arguments = [f"--config={CONFIGS / 'general.yaml'}", *small]

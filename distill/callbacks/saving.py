@@ -8,9 +8,12 @@ from typing import Any, Literal
 import lightning as L
 import torch
 
-from distill.files import new_folder, write_json
+from distill.callbacks.report import Report, find_callback
+from distill.files import new_folder, write_json, write_text
 from distill.models.saving import save_heads
+from distill.reporting.backbone_card import build_backbone_card
 from distill.reporting.files import run_folder
+from distill.tasks.masked_language import MaskedLanguage
 
 
 class SaveStudent(L.Callback):
@@ -19,7 +22,8 @@ class SaveStudent(L.Callback):
     The folder loads with the task's ``AutoModel`` class (``AutoModelForQuestionAnswering``, ``AutoModelForMaskedLM``)
     and ``AutoTokenizer`` and holds neither teacher nor projections; a run of another task may start from it, with a new
     head. Placed after :class:`~distill.callbacks.report.Report`, it holds the best weights. What the student took over
-    from its teacher, if it did, is told tensor by tensor in ``inheritance.json`` beside them.
+    from its teacher, if it did, is told tensor by tensor in ``inheritance.json`` beside them. A masked-language model,
+    which ``export`` does not take, gets a model card of the run's report, ``README.md``.
 
     Of a run of several tasks ``student/`` holds a folder for each task and ``encoder``, whose weights all of them take
     from there, see :func:`~distill.models.saving.save_heads`.
@@ -52,3 +56,13 @@ class SaveStudent(L.Callback):
             for name, member in members.items():
                 if (inheritance := getattr(member, "inheritance", None)) is not None:
                     write_json(unfinished / (name or "") / "inheritance.json", inheritance.as_dict())
+            report = find_callback(trainer, Report)
+            if None in students and isinstance(members[None].task, MaskedLanguage) and report and report.report:
+                config = folder / "config.yaml"
+                card = build_backbone_card(
+                    report.report,
+                    students[None].config.to_dict(),
+                    teacher=getattr(members[None], "teacher_source", None),
+                    config=config.read_text(encoding="utf-8") if config.is_file() else None,
+                )
+                write_text(unfinished / "README.md", card)

@@ -6,10 +6,12 @@ import math
 
 import pytest
 import torch
+from huggingface_hub import ModelCard
 from lightning.pytorch import Trainer
 from transformers import AutoModelForMaskedLM, AutoModelForQuestionAnswering, RobertaForMaskedLM
 
 from distill.callbacks.checkpoints import BestInFinalStage, LastCheckpoint
+from distill.callbacks.report import Report
 from distill.callbacks.saving import SaveStudent
 from distill.callbacks.stages import StageSchedule
 from distill.data.datamodule import SquadDataModule
@@ -57,6 +59,23 @@ def perplexity(model, data) -> float:
     batch = blocks[list(range(len(blocks)))]
     with torch.inference_mode():
         return math.exp(model.eval()(**batch.inputs, labels=batch.labels["token_ids"]).loss.item())
+
+
+def test_result_carries_a_card_of_its_run(from_scratch, make_text, tmp_path):
+    schedule = StageSchedule({"masking": Stage({"labels": 1.0}, steps=2, learning_rate=1e-3)})
+    trainer = Trainer(
+        default_root_dir=tmp_path, accelerator="cpu", logger=False, max_epochs=-1, enable_progress_bar=False,
+        enable_model_summary=False, num_sanity_val_steps=0, use_distributed_sampler=False, enable_checkpointing=False,
+        callbacks=[schedule, report := Report(), SaveStudent()],
+    )  # fmt: skip
+    trainer.fit(from_scratch(), make_text())
+    card = ModelCard.load(tmp_path / "student" / "README.md")
+    assert card.data.pipeline_tag == "fill-mask"
+    assert f"| perplexity | {report.report['student']['perplexity']:.2f} |" in card.text
+    assert "A roberta of 2 layers, 16 wide, 2 heads, " in card.text
+    assert "| train | `texto.txt` | 12 | " in card.text
+    assert "Tokens seen: unknown" in card.text  # nobody counted: there is no Throughput in this run
+    AutoModelForMaskedLM.from_pretrained(tmp_path / "student")
 
 
 @pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
