@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+import torch
 
 from distill.data.base import TaskDataModule
 from distill.data.datamodule import SquadDataModule
@@ -127,9 +129,7 @@ def halved(data: TaskDataModule):
 
     class FakeTrainer:
         global_rank, world_size = 0, 2
-
-        class strategy:  # noqa: N801 - as the Trainer has it
-            root_device = "cpu"
+        strategy = SimpleNamespace(root_device=torch.device("cpu"))
 
     data.trainer = FakeTrainer()
     return data.train_dataloader()

@@ -2,6 +2,7 @@ import json
 import warnings
 from itertools import chain
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -107,6 +108,7 @@ def test_ranks_share_out_the_same_epoch(settings):
     def batches(rank, num_ranks, split, **changes):
         class FakeTrainer:
             global_rank, world_size = rank, num_ranks
+            strategy = SimpleNamespace(root_device=torch.device("cpu"))
 
         data = loaded("fit", {**settings, **changes})
         data.trainer = FakeTrainer()
@@ -221,18 +223,19 @@ def test_second_start_reads_no_text(settings, monkeypatch):
 
 
 def test_cache_that_is_used_again_names_files_as_they_are_called_now(settings, tmp_path, monkeypatch, caplog):
-    (tmp_path / "empty.txt").touch()
-    (tmp_path / "broken.txt").write_bytes(b"ni\xf1o\n\n\n" + "\n\n\n".join(DOCUMENTS).encode())
-    names = ["empty.txt", "broken.txt"]
-    loaded("fit", {**settings, "train_files": [str(tmp_path / name) for name in names]})
+    folder = tmp_path / "texts"
+    folder.mkdir()
+    (folder / "a.txt").write_bytes(b"ni\xf1o\n\n\n" + "\n\n\n".join(DOCUMENTS).encode())
+    (folder / "b.txt").touch()
+    loaded("fit", {**settings, "train_files": str(folder)})
     monkeypatch.setattr("distill.text.sources.FileSource.documents", lambda *_: pytest.fail("read again"))
-    for name in names:
-        (tmp_path / name).rename(tmp_path / f"new_{name}")
-    files = [str(tmp_path / f"new_{name}") for name in names]
+    moved = folder.rename(tmp_path / "moved")
+    (moved / "notes.md").touch()
     with caplog.at_level("INFO"):
-        reading = loaded("fit", {**settings, "train_files": files}).summary()["train"]["reading"]
-    assert (reading["empty_files"], reading["invalid_bytes"]) == (files[:1], {files[1]: 1})
-    assert f"replaced 1 bytes that are not UTF-8 in {files[1]}" in caplog.text
+        reading = loaded("fit", {**settings, "train_files": str(moved)}).summary()["train"]["reading"]
+    assert reading["invalid_bytes"] == {str(moved / "a.txt"): 1}
+    assert (reading["empty_files"], reading["passed_over"]) == ([str(moved / "b.txt")], [str(moved / "notes.md")])
+    assert f"replaced 1 bytes that are not UTF-8 in {moved / 'a.txt'}" in caplog.text
 
 
 def test_text_whose_separator_does_not_occur_is_warned_of(settings, tmp_path, monkeypatch):

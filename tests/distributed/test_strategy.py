@@ -23,8 +23,9 @@ def fits(tmp_path_factory, teacher_folder, backbone_folder):
     (folder / "questions-few.json").write_text(few, encoding="utf-8")
     sentences = [[f"{name} B-PER", *["vino O"] * (1 + i % 5)] for i, name in enumerate(["Ana", "Lucía"] * 8)]
     (folder / "words.conll").write_text("\n\n".join("\n".join(rows) for rows in sentences), encoding="utf-8")
-    contexts = [paragraph["context"] for paragraph in document["data"][0]["paragraphs"]]
-    (folder / "text.txt").write_text("\n\n\n".join(contexts), encoding="utf-8")
+    contexts = [paragraph["context"] for paragraph in squad_document(20)["data"][0]["paragraphs"]]
+    (folder / "text.txt").write_text("\n\n\n".join(contexts[:10]), encoding="utf-8")
+    (folder / "otro.txt").write_text("\n\n\n".join(contexts[10:]), encoding="utf-8")
     sources = [str(folder / name) for name in ("questions.json", "text.txt", "words.conll")]
     models = [str(teacher_folder), str(backbone_folder)]
     one = compare(*models, *sources, str(folder), 1)
