@@ -15,7 +15,8 @@ PYTHON``, see :mod:`tests.benchmarks.training`; one that cannot be imported is n
 the other, on one thread, by rounds in turns; the processor's time is the one to go by on a machine that does other work
 beside. With few windows the time to start, mostly imports, weighs more than it does in a real job, so ratios are given
 with it and without. Each tool runs as its user would run it: distill sets the processor up by itself
-(:mod:`distill.processor`), the others do not.
+(:mod:`distill.processor`), the others do not. Of distill there is the Trainer alone, which the others are compared
+with, and the whole command, which also validates, measures and reports.
 
 Without ``--teacher`` its weights are random, and so its students answer next to nothing; time does not depend on them.
 """
@@ -60,6 +61,7 @@ from tests.benchmarks.whole.job import Settings
 ARMS = {
     "distill, float32": "own.float32",
     "distill, bfloat16": "own.fastest",
+    "distill, float32, the whole command": "own.command",
     "plain PyTorch loop": "bare.loop",
     "TextBrewer": "peers.textbrewer",
     "torchdistill": "peers.torchdistill",

@@ -94,7 +94,7 @@ def test_windows_are_padded_as_in_the_example(folder):
     assert first["attention_mask"].sum() < 96
 
 
-@pytest.mark.parametrize("arm", ["own.float32", "bare.loop"])
+@pytest.mark.parametrize("arm", ["own.float32", pytest.param("own.command", marks=pytest.mark.slow), "bare.loop"])
 def test_an_arm_trains_the_student_in_both_stages(folder, arm, capsys, monkeypatch):
     monkeypatch.setattr(torch, "set_num_threads", lambda number: None)
     run_arm(arm, folder)
