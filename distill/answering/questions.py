@@ -12,7 +12,11 @@ from typing import Any
 from distill.answering.inputs import Item, read_item
 from distill.tasks.question_answering.reading import load_json
 from distill.tasks.question_answering.validation import require, require_text
+from distill.tasks.rows import csv_field_limit
 from distill.types import UserError
+
+#: A document may be longer than the library's 128 KiB; the longest that it can be told.
+_LONGEST_FIELD = 2**31 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +78,6 @@ def _json_lines(path: Path) -> Iterator[Row | WrongRow]:
 
 
 def _separated(path: Path) -> Iterator[Row | WrongRow]:
-    csv.field_size_limit(2**31 - 1)  # a document may be longer than the library's 128 KiB
     # What is not UTF-8 must not end the file: it is read as lone surrogates and found again in its row.
     with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
         columns, delimiter = _columns(file.readline(), path)
@@ -82,7 +85,8 @@ def _separated(path: Path) -> Iterator[Row | WrongRow]:
         while True:
             number = reader.line_num + 2  # the header is line 1, and a row may go over several
             try:
-                values = next(reader, None)
+                with csv_field_limit(_LONGEST_FIELD):
+                    values = next(reader, None)
                 if values is None:
                     return
                 if values:

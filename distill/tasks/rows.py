@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -164,3 +166,13 @@ def shown(value: object) -> str:
     """Return a short form of a value for a message."""
     text = repr(value)
     return "null" if value is None else text if len(text) <= 60 else f"{text[:57]}..."
+
+
+@contextmanager
+def csv_field_limit(num_characters: int) -> Iterator[None]:
+    """Let fields of CSV be so long; the limit is the whole process's, so the old one comes back."""
+    before = csv.field_size_limit(num_characters)
+    try:
+        yield
+    finally:
+        csv.field_size_limit(before)

@@ -1,3 +1,4 @@
+import csv
 import json
 import re
 
@@ -86,8 +87,10 @@ def test_rows_over_several_lines_are_numbered_by_their_first(read):
 
 
 def test_a_csv_field_may_be_as_long_as_a_book(read):
+    limit = csv.field_size_limit()
     (row,) = read("a.csv", "question,context\n¿Qué?," + "x" * 300_000)
     assert len(row.item.contexts[0]) == 300_000
+    assert csv.field_size_limit() == limit, "the limit is the whole process's"
 
 
 def test_csv_that_is_not_utf8_is_named_by_line(read):

@@ -1,4 +1,5 @@
 import json
+from types import SimpleNamespace
 
 import lightning as L
 import pytest
@@ -317,6 +318,7 @@ def test_vocabulary_files_that_cannot_decide_are_refused(trimmed_settings, tmp_p
 def test_windows_that_too_many_processes_leave_out_are_counted_and_named_once(settings, caplog, num_processes):
     class FakeTrainer:
         global_rank, world_size = 0, num_processes
+        strategy = SimpleNamespace(root_device=torch.device("cpu"))
 
     data = loaded("fit", settings)
     num_windows = len(data._windows["train"])

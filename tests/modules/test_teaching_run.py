@@ -160,7 +160,8 @@ def test_trial_of_some_batches_stores_nothing(teacher_folder, data, tmp_path, se
     assert not stores(tmp_path)
 
 
-def test_windows_of_a_loader_without_fingerprint_are_not_stored(teacher_folder, data, tmp_path):
+def test_windows_of_a_loader_without_fingerprint_are_not_stored(teacher_folder, data, tmp_path, monkeypatch):
+    monkeypatch.setattr(data, "identities", dict)  # as a data module of one's own may leave it
     data.setup("fit")
     windows = data.train_dataloader().dataset
     del windows.fingerprint

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 from pathlib import Path
 
-from distill.tasks.rows import read_lines
+from distill.tasks.rows import csv_field_limit, read_lines
 from distill.types import UserError
 
 
@@ -28,18 +28,16 @@ def _quoted_rows(path: Path, lines: list[str]) -> list[tuple[int, list[str]]]:
     rows: list[tuple[int, list[str]]] = []
     first_line = 1
     reader = csv.reader((line + "\n" for line in lines), strict=True)
-    # No text is longer than its file. The limit is the whole process's, so the old one comes back.
-    limit = csv.field_size_limit(sum(len(line) + 1 for line in lines))
     try:
-        for cells in reader:
-            rows.append((first_line, cells))
-            first_line = reader.line_num + 1
+        # No text is longer than its file.
+        with csv_field_limit(sum(len(line) + 1 for line in lines)):
+            for cells in reader:
+                rows.append((first_line, cells))
+                first_line = reader.line_num + 1
     except csv.Error as error:
         # The reader stops where it first makes no sense, which may be the end of the file.
         raise UserError(
             f"{path}: line {first_line}: malformed CSV in the row that begins here: {error}: close its quotes, double "
             "those inside a text, and end lines in \\n or \\r\\n"
         ) from None
-    finally:
-        csv.field_size_limit(limit)
     return rows
