@@ -113,8 +113,10 @@ class SlurmCluster:
 
     def hurry(self, number: str) -> None:
         """Spare a job that was put back into the queue the two minutes that SLURM lets it wait."""
-        # Not before its nodes are done with it.
+        # Not before its nodes are done with it, nor within the second in which they ended it: SLURM tells its leave to
+        # run a job from the one that it took back by the second alone, and calls the job failed.
         if self.job(number).get("JobState") == "PENDING" and self._is_idle():
+            time.sleep(2)
             self.ask("scontrol", "update", f"JobId={number}", "StartTime=now")
 
     def logs(self) -> str:
