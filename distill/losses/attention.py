@@ -10,6 +10,7 @@ from torch import Tensor
 
 from distill.losses.base import DistillationLoss, constant_count, real_tokens, recorded, widen
 from distill.losses.blocks import sum_over_blocks
+from distill.losses.maps import masked_products, without_queries
 from distill.tasks.base import Task
 from distill.types import AttentionInputs, Batch, LayerMap, Mean, ModelShape, Recording, RecordingPlan, UserError
 
@@ -95,15 +96,14 @@ def score_total(student: AttentionInputs, teacher: AttentionInputs, queries: Ten
 def probabilities(inputs: AttentionInputs, keys: Tensor, num_maps: int) -> Tensor:
     """Return the softmax of one layer's scores over the keys, (B, G, S, S), 0 outside, float32 or float64.
 
+    Rows of a window without any key are uniform.
+
     Args:
         inputs: Queries and keys, each (B, H, S, d).
         keys: (B, S) bool, the keys that may be attended to.
         num_maps: G; the probabilities of each run of H / G neighbouring heads are averaged.
     """
-    hidden = ~keys[:, None, None, :]
-    scores = inputs.scaling * (widen(inputs.query) @ widen(inputs.key).transpose(-1, -2))
-    # The lowest finite number and not -inf: a row without any key would be NaN, and NaN survives the final mask.
-    each = scores.masked_fill(hidden, torch.finfo(scores.dtype).min).softmax(-1).masked_fill(hidden, 0.0)
+    each = masked_products(inputs.query, inputs.key, inputs.scaling, keys).softmax(-1)
     return each if each.shape[1] == num_maps else each.view(len(each), num_maps, -1, *each.shape[2:]).mean(2)
 
 
@@ -117,10 +117,9 @@ def probability_total(
 
     def total(*parts: Tensor) -> Tensor:
         query, key, teacher_query, teacher_key, query_mask, key_mask = parts
-        own = AttentionInputs(query, key, key, student.scaling)
-        target = AttentionInputs(teacher_query, teacher_key, teacher_key, teacher.scaling)
-        difference = probabilities(own, key_mask, num_maps) - probabilities(target, key_mask, num_maps)
-        return _sum_of_squares(difference.masked_fill(~query_mask[:, None, :, None], 0.0))
+        own = AttentionInputs(without_queries(query, query_mask), key, key, student.scaling)
+        target = AttentionInputs(without_queries(teacher_query, query_mask), teacher_key, teacher_key, teacher.scaling)
+        return _sum_of_squares(probabilities(own, key_mask, num_maps) - probabilities(target, key_mask, num_maps))
 
     num_heads, length = student.query.shape[1:3]
     others = (teacher.query, teacher.key, queries, keys)

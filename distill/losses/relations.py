@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Literal, get_args
 
@@ -12,7 +11,8 @@ from torch.nn import functional as F
 
 from distill.losses.base import DistillationLoss, constant_count, real_tokens, recorded, widen
 from distill.losses.blocks import sum_over_blocks
-from distill.tasks.base import MASKED_LOGIT, Task
+from distill.losses.maps import masked_products, without_queries
+from distill.tasks.base import Task
 from distill.types import AttentionInputs, Batch, LayerMap, Mean, ModelShape, Recording, RecordingPlan, UserError
 
 Relation = Literal["query-query", "key-key", "value-value", "query-key"]
@@ -31,8 +31,7 @@ def relation_log_probabilities(left: Tensor, right: Tensor, num_relation_heads: 
         key_mask: (B, S) bool, the tokens j that are related to.
     """
     left, right = (_relation_heads(vectors, num_relation_heads) for vectors in (left, right))
-    scores = left @ right.transpose(-1, -2) / math.sqrt(left.shape[-1])
-    return scores.masked_fill(~key_mask[:, None, None, :], MASKED_LOGIT).log_softmax(-1)
+    return masked_products(left, right, left.shape[-1] ** -0.5, key_mask).log_softmax(-1)
 
 
 class RelationLoss(DistillationLoss):
@@ -129,11 +128,10 @@ class RelationLoss(DistillationLoss):
         def total(*parts: Tensor) -> Tensor:
             *vectors, token_mask, key_mask = parts
             own, target = (
-                relation_log_probabilities(each[0], each[-1], num_heads, key_mask)
+                relation_log_probabilities(without_queries(each[0], token_mask), each[-1], num_heads, key_mask)
                 for each in (vectors[: len(names)], vectors[len(names) :])
             )
-            divergences = F.kl_div(own, target, reduction="none", log_target=True).sum(-1)
-            return divergences.masked_fill(~token_mask[:, None, :], 0.0).sum()
+            return F.kl_div(own, target, reduction="sum", log_target=True)
 
         return sum_over_blocks(total, trained, [*fixed, tokens, keys], num_heads * tokens.shape[1] ** 2)
 
