@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -62,12 +62,19 @@ class Cloze:
                 if match.lastgroup != "name" or not _BEGUN_NAME.fullmatch(text, start, match.start()):
                     yield Fact(match.lastgroup, match.span(), (start, end))
 
-    def question(self, text: str, fact: Fact) -> str:
-        """Return the question for a fact: its sentence around the gap, shortened on both sides."""
+    def question(self, text: str, fact: Fact, fits: Callable[[str], bool] = lambda _: True) -> str:
+        """Return the question for a fact: its sentence around the gap, shortened on both sides until it fits.
+
+        What does not even fit with a single word on each side is returned like that.
+        """
+        questions = (self._question(text, fact, num_words) for num_words in range(self.num_words, 0, -1))
+        return next((question for question in questions if fits(question)), self._question(text, fact, 1))
+
+    def _question(self, text: str, fact: Fact, num_words: int) -> str:
         (start, end), (first, last) = fact.span, fact.sentence
         before, after = text[first:start].split(), text[end:last].split()
-        left = " ".join(before if len(before) <= self.num_words else ["…", *before[-self.num_words :]])
-        right = " ".join(after if len(after) <= self.num_words else [*after[: self.num_words], "…"])
+        left = " ".join(before if len(before) <= num_words else ["…", *before[-num_words:]])
+        right = " ".join(after if len(after) <= num_words else [*after[:num_words], "…"])
         left += " " if text[first:start].endswith(" ") else ""
         right = f" {right}" if text[end:last].startswith(" ") else right
         return f"¿{_WORDS[fact.kind]} falta aquí: «{left}{GAP}{right}»?"

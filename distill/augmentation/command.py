@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from distill.augmentation.output import write_squad
 from distill.augmentation.replacement import WordReplacement
 from distill.augmentation.spread import Paragraph, SpreadParagraphs
 from distill.files import Paths, listed_paths
-from distill.models.loading import EMBEDDED
+from distill.models.loading import EMBEDDED, load_tokenizer
 from distill.tasks.question_answering.reading import read_examples
 from distill.text.language import LanguageCheck
 from distill.text.reading import Separator
@@ -111,7 +111,8 @@ def cloze(
 
     "¿Qué año falta aquí: «Nació en _____ en Cádiz»?" asks for dates, years, other numbers and names of a sentence. The
     teacher's best span is the answer where its score is high enough; how often it is what was left out is reported.
-    The files take turns, and paragraphs come from all over each; duplicates are left out.
+    The files take turns, and paragraphs come from all over each; duplicates are left out. A long sentence is shown as
+    far around its gap as the teacher reads in a question.
 
     Args:
         input: Text files (.txt, .jsonl, also .gz and .zst), or folders of them.
@@ -143,11 +144,17 @@ def cloze(
     source = FileSource(files, text_field, document_separator)
     texts = SpreadParagraphs(source, language, min_chars, max_chars, seed, num_held=2 * num_questions)
     answerer = QuestionAnswerer.from_pretrained(teacher, device=device, no_answer_threshold=None)
+    tokenizer = load_tokenizer(teacher)
+
+    def fits(question: str) -> bool:
+        num_tokens = len(tokenizer.encode(question, add_special_tokens=False, verbose=False))
+        return num_tokens <= answerer.settings.max_question_length
+
     # The answerer reads ahead: only the questions on their way are held.
     waiting: deque[tuple[Paragraph, str, Fact]] = deque()
 
     def asked() -> Iterator[dict[str, str]]:
-        for paragraph, question, fact in _facts(texts, per_paragraph):
+        for paragraph, question, fact in _facts(texts, per_paragraph, fits):
             waiting.append((paragraph, question, fact))
             yield {"question": question, "context": paragraph.text}
 
@@ -179,13 +186,15 @@ def cloze(
     )
 
 
-def _facts(texts: Iterable[Paragraph], per_paragraph: int) -> Iterator[tuple[Paragraph, str, Fact]]:
+def _facts(
+    texts: Iterable[Paragraph], per_paragraph: int, fits: Callable[[str], bool]
+) -> Iterator[tuple[Paragraph, str, Fact]]:
     form = Cloze()
     for paragraph in texts:
         facts = list(form.facts(paragraph.text))
         chosen = np.random.default_rng(paragraph.key).permutation(len(facts))[:per_paragraph]
         for index in sorted(chosen):
-            yield paragraph, form.question(paragraph.text, facts[index]), facts[index]
+            yield paragraph, form.question(paragraph.text, facts[index], fits), facts[index]
 
 
 def _free(output: str, overwrite: bool) -> Path:

@@ -33,6 +33,15 @@ def test_question_shows_the_sentence_around_the_gap():
     assert Cloze(num_words=4).question(TEXT, fact) == "¿Qué año falta aquí: «… murió en Ávila en _____, a los 48 …»?"
 
 
+def test_question_shows_as_much_as_fits():
+    fact = next(fact for fact in Cloze().facts(TEXT) if fact.kind == "year")
+    whole = Cloze().question(TEXT, fact)
+    assert Cloze().question(TEXT, fact, fits=lambda question: len(question) < len(whole)) != whole
+    shorter = "¿Qué año falta aquí: «… murió en Ávila en _____, a los 48 …»?"
+    assert Cloze().question(TEXT, fact, fits=lambda question: len(question) <= len(shorter)) == shorter
+    assert Cloze().question(TEXT, fact, fits=lambda _: False) == "¿Qué año falta aquí: «… en _____, …»?"
+
+
 def test_the_answer_is_not_in_its_question():
     text = "En la villa de Soria viven hoy 1234 personas muy amables."
     for fact in Cloze().facts(text):

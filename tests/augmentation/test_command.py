@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from distill.cli import main
+from distill.models.loading import EMBEDDED, load_tokenizer
 from distill.tasks.question_answering.reading import read_examples
 from tests.test_configs import CONFIGS, tiny
 
@@ -89,6 +90,18 @@ def test_cloze_asks_about_all_files_and_says_what_it_left_out(teacher_folder, tm
         assert line in told
     articles = json.loads(target.read_text(encoding="utf-8"))["data"]
     assert [article["title"] for article in articles] == [str(texts / "a.jsonl"), str(texts / "b.jsonl")]
+
+
+def test_cloze_shows_no_more_of_a_sentence_than_the_teacher_reads(tmp_path, caplog):
+    words = " ".join(f"extravagante{i}" for i in range(20))
+    (tmp_path / "a.txt").write_text(f"Allí {words} vino a la villa de Soria {words} ayer.", encoding="utf-8")
+    target = tmp_path / "cloze.json"
+    options = ["--min_chars=10", "--min_score=0", "--language=null"]
+    main(["cloze", f"--input={tmp_path / 'a.txt'}", f"--output={target}", *options])  # asks the embedded teacher
+    (example,), _ = read_examples([target])
+    tokens = load_tokenizer(EMBEDDED).encode(example.question, add_special_tokens=False)
+    assert 40 < len(tokens) <= 64
+    assert not [record for record in caplog.records if "cut" in record.getMessage()]
 
 
 def test_cloze_names_the_option_for_json_lines(teacher_folder, tmp_path, capsys):
