@@ -27,6 +27,15 @@ _LITERAL = re.compile(r"(`{1,2})([^`]+)\1_{0,2}")
 class BriefParser(LightningArgumentParser):
     """Says what is wrong, what may have been meant, and only that."""
 
+    def parse_args(self, args: Any = None, *more: Any, **kwargs: Any) -> Any:
+        """Parse arguments, of which a value of ``None`` is null.
+
+        So the parser itself hands a null on to what is nested in a class, where it would be that text.
+        """
+        if args is not None:
+            args = [arg.removesuffix("None") + "null" if arg.endswith("=None") else arg for arg in args]
+        return super().parse_args(args, *more, **kwargs)
+
     def print_usage(self, file: Any = None) -> None:
         """Print nothing: the usage is three screens long and would bury the message."""
 

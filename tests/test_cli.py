@@ -280,6 +280,21 @@ def test_one_setting_of_one_stage_can_be_changed_from_the_command_line(arguments
     assert set(stages) == {"intermediate", "logits"}
 
 
+@pytest.mark.parametrize(
+    ("config", "option", "found"),
+    [
+        ("distill.yaml", "--model.student.num_layers", lambda model: model["student"]["num_layers"]),
+        ("distill.yaml", "--model.init_args.student.dropout", lambda model: model["student"]["dropout"]),
+        ("multitask.yaml", "--model.tasks.ner.teacher", lambda model: model["tasks"]["ner"]["teacher"]),
+    ],
+)
+def test_null_on_the_command_line_is_null_however_deep_it_lies(config, option, found, capsys):
+    with pytest.raises(SystemExit) as end:
+        main(["fit", "--config", str(CONFIGS / config), option, "null", "--print_config"])
+    assert end.value.code == 0
+    assert found(yaml.safe_load(capsys.readouterr().out)["model"]["init_args"]) is None
+
+
 def test_second_configuration_is_laid_over_the_first(arguments, capsys):
     overlay = CONFIGS / "controls" / "labels_only.yaml"
     with pytest.raises(SystemExit):
