@@ -224,7 +224,8 @@ class DistillCLI(LightningCLI):
         if self.subcommand == "fit":
             self.model.check_stages(settings.schedule.stages)
             for name, stage in settings.schedule.stages.items():
-                if stage.data is not None and self.model.objective.plans(stage.weights)[0].logits:
+                is_other = stage.data is not None and not self.datamodule.has_labels(stage.data)
+                if is_other and self.model.objective.plans(stage.weights)[0].logits:
                     raise UserError(
                         f"stage {name!r}: data {stage.data!r} has no labels of the task {self.model.task.name}; "
                         "weigh losses on layers alone"

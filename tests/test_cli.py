@@ -177,6 +177,13 @@ def test_wrong_setting_ends_with_code_2_and_one_line(arguments, mistake, message
     assert re.search(message, line)
 
 
+def test_stage_on_plain_text_cannot_teach_answers(capsys):
+    weights = "--schedule.stages.general.weights={hidden: 1.0, logits: 1.0}"
+    code, line = fails([f"--config={CONFIGS / 'chain.yaml'}", weights], capsys)
+    assert code == 2
+    assert "stage 'general': data 'text' has no labels of the task question_answering; weigh losses on layers" in line
+
+
 def test_misspelt_setting_of_a_file_is_named_with_the_right_one(arguments, tmp_path, capsys):
     (tmp_path / "mine.yaml").write_text("trainer: {max_epoch: 3}", encoding="utf-8")
     code, line = fails([*arguments, "--config=mine.yaml"], capsys)

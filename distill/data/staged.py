@@ -18,7 +18,8 @@ class StagedDataModule(TaskDataModule):
     """The data of the task, and other data that single stages train on, such as plain text before questions.
 
     A stage with ``data: <name>`` reads that one of ``others``, all other stages the data of the task, which alone is
-    evaluated. So one run goes from general distillation on text through the layers of the task to its logits.
+    evaluated. So one run goes from general distillation on text through the layers of the task to its logits. Plain
+    text teaches layers alone, other data of the task's own kind, such as more questions, logits and labels too.
 
     Args:
         main: The data of the task.
@@ -60,6 +61,10 @@ class StagedDataModule(TaskDataModule):
         super().take_budget(max_tokens)
         for part in (self.main, *self.others.values()):
             part.take_budget(max_tokens)
+
+    def has_labels(self, name: str) -> bool:
+        """Whether a stage on that data may weigh what the head answers: it is read as the task's data is."""
+        return type(self.others[name]) is type(self.main)
 
     def check(self) -> None:
         """Check every kind of data against the tokenizer."""

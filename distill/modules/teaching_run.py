@@ -18,7 +18,7 @@ CACHE_FOLDER = "~/.cache/distill"
 def teaching_run(trainer: L.Trainer, active: ActiveStage, task: str | None = None) -> TeachingRun:
     """Describe a fit to its teachers, before the first step of a stage.
 
-    A store is worth building if the stage passes over the training data at least once, so not in a trial of some
+    A store is worth building if the stage passes over its training data at least once, so not in a trial of some
     batches; a ``fast_dev_run`` writes no file. Windows can be stored if the data set of the training dataloader has a
     ``fingerprint``.
 
@@ -30,7 +30,9 @@ def teaching_run(trainer: L.Trainer, active: ActiveStage, task: str | None = Non
     loader = trainer.train_dataloader
     dataset, epoch = getattr(loader, "dataset", None), len(loader)
     batches, data = active.num_steps * trainer.accumulate_grad_batches, trainer.datamodule  # type: ignore[attr-defined]
-    if task is not None:
+    if (part := active.stage.data) is not None:
+        dataset, epoch, data = loader.loaders[part].dataset, len(loader.loaders[part]), data.others[part]
+    elif task is not None:
         sampler = loader.loaders[None].sampler
         dataset, epoch = loader.dataset.parts[task], sampler.sizes[task]
         batches, data = sampler.num_batches(active.index, task), data.parts[task]

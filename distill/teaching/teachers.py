@@ -122,6 +122,7 @@ class Teachers:
         self._cache = cache
         self._running: list[ModelSource] = []
         self._stored: dict[int, StoredSource] = {}
+        self._fingerprint: str | None = None  # of the windows that these are of
         self._cannot_store = cache is None
 
     @property
@@ -142,6 +143,9 @@ class Teachers:
         several processes, on all of them.
         """
         shares = [] if plan is None else self._shares(plan)
+        fingerprint = run.windows.fingerprint if run.windows is not None else None
+        if fingerprint != self._fingerprint:
+            self._stored, self._fingerprint = {}, fingerprint
         for index, share in enumerate(shares):
             if share == LOGITS_ALONE and index not in self._stored and not self._cannot_store:
                 self._store(index, run)

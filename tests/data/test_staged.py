@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from itertools import islice
 
 import pytest
@@ -17,8 +18,10 @@ from distill.data.training import Segment, TrainingLoader, segments
 from distill.models.student import Student
 from distill.modules.distillation import DistillationModule
 from distill.stages import Stage, StagePlan
+from distill.teaching.teachers import TeacherCache
 from distill.types import UserError
 from tests.callbacks.fakes import tiny_trainer
+from tests.conftest import squad_document
 
 LAYERS = {"hidden": 1.0}
 
@@ -195,6 +198,43 @@ def test_run_resumed_within_any_epoch_ends_as_the_uninterrupted_one(teacher_fold
         assert resumed.trainer.global_step == 11
         for name, tensor in resumed.student.state_dict().items():
             assert torch.equal(expected[name], tensor), (step, name)
+
+
+def test_other_questions_teach_logits_and_have_a_store_of_their_own(teacher_folder, make_data, tmp_path):
+    """With the teacher and from stores, a run ends alike that learns from other questions before those of the task."""
+    stages = {
+        "made": Stage({"logits": 1.0, "labels": 0.5}, steps=8, learning_rate=1e-3, data="made"),
+        "logits": Stage({"logits": 1.0, "labels": 0.5}, steps=4, learning_rate=1e-3),
+    }
+    ends = {}
+    for cache in (None, TeacherCache(dtype="float32", folder=str(tmp_path / "stores"))):
+        main = make_data().main
+        made = SquadDataModule(
+            dataset=None, train_files=[str(reversed_questions(tmp_path))], max_length=64,
+            doc_stride=8, max_question_length=24, batch_size=3, cache_dir=str(tmp_path / "cache"),
+        )  # fmt: skip
+        data = StagedDataModule(main, {"made": made}, tokenizer=str(teacher_folder), seed=3)
+        assert data.has_labels("made")
+        torch.manual_seed(5)
+        student = Student(num_layers=2, hidden_size=8, num_heads=2, dropout=0.0)
+        module = DistillationModule(teacher=str(teacher_folder), student=student, teacher_cache=cache)
+        settings = {"max_epochs": -1, "use_distributed_sampler": False}
+        tiny_trainer(tmp_path / str(cache is None), [StageSchedule(stages)], **settings).fit(module, data)
+        ends[cache is None] = module.student.state_dict()
+    assert len(list((tmp_path / "stores").glob("logits-*.npy"))) == 2
+    for name, tensor in ends[True].items():
+        torch.testing.assert_close(ends[False][name], tensor, atol=1e-6, rtol=0, msg=name)
+
+
+def reversed_questions(folder):
+    """Write the tiny questions with other words."""
+    document = squad_document()
+    for paragraph in document["data"][0]["paragraphs"]:
+        for question in paragraph["qas"]:
+            question["question"] = " ".join(reversed(question["question"].split()))
+    target = folder / "made.json"
+    target.write_text(json.dumps(document), encoding="utf-8")
+    return target
 
 
 def test_parts_take_tokenizer_and_seed_of_the_whole(make_data, teacher_folder):
