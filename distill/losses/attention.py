@@ -10,7 +10,7 @@ from torch import Tensor
 
 from distill.losses.base import DistillationLoss, constant_count, real_tokens, recorded, widen
 from distill.losses.blocks import sum_over_blocks
-from distill.losses.maps import masked_products, without_queries
+from distill.losses.maps import in_one_precision, masked_products, without_queries
 from distill.tasks.base import Task
 from distill.types import AttentionInputs, Batch, LayerMap, Mean, ModelShape, Recording, RecordingPlan, UserError
 
@@ -116,7 +116,8 @@ def probability_total(
     """
 
     def total(*parts: Tensor) -> Tensor:
-        query, key, teacher_query, teacher_key, query_mask, key_mask = parts
+        *vectors, query_mask, key_mask = parts
+        query, key, teacher_query, teacher_key = in_one_precision(vectors)
         own = AttentionInputs(without_queries(query, query_mask), key, key, student.scaling)
         target = AttentionInputs(without_queries(teacher_query, query_mask), teacher_key, teacher_key, teacher.scaling)
         return _sum_of_squares(probabilities(own, key_mask, num_maps) - probabilities(target, key_mask, num_maps))

@@ -2,10 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from functools import reduce
+
+import torch
 from torch import Tensor
 
 from distill.losses.base import widen
 from distill.tasks.base import MASKED_LOGIT
+
+
+def in_one_precision(tensors: Iterable[Tensor]) -> list[Tensor]:
+    """Return tensors of several models in the widest of their precisions, float32 at least.
+
+    Otherwise what is equal in two models, such as a uniform row, would be rounded to two numbers.
+    """
+    each = list(tensors)
+    dtype = reduce(torch.promote_types, (tensor.dtype for tensor in each), torch.float32)
+    return [tensor.to(dtype) for tensor in each]
 
 
 def masked_products(left: Tensor, right: Tensor, scaling: float, keys: Tensor) -> Tensor:
@@ -28,7 +42,7 @@ def masked_products(left: Tensor, right: Tensor, scaling: float, keys: Tensor) -
 def without_queries(left: Tensor, queries: Tensor) -> Tensor:
     """Return vectors that are 0 at queries that do not count, whose softmax over any keys then is uniform.
 
-    So it is equal in both models, and adds nothing to what tells them apart.
+    So it is equal in both models, and adds nothing to what tells them apart, if both are of one precision.
 
     Args:
         left: (B, H, S, d).

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from distill.losses.base import DistillationLoss, constant_count, real_tokens, recorded, widen
 from distill.losses.blocks import sum_over_blocks
-from distill.losses.maps import masked_products, without_queries
+from distill.losses.maps import in_one_precision, masked_products, without_queries
 from distill.tasks.base import Task
 from distill.types import AttentionInputs, Batch, LayerMap, Mean, ModelShape, Recording, RecordingPlan, UserError
 
@@ -127,6 +127,7 @@ class RelationLoss(DistillationLoss):
 
         def total(*parts: Tensor) -> Tensor:
             *vectors, token_mask, key_mask = parts
+            vectors = in_one_precision(vectors)
             own, target = (
                 relation_log_probabilities(without_queries(each[0], token_mask), each[-1], num_heads, key_mask)
                 for each in (vectors[: len(names)], vectors[len(names) :])

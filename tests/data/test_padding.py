@@ -15,6 +15,7 @@ from distill.data.labelled import LabelledDataModule
 from distill.data.multitask import MultiTaskDataModule
 from distill.data.sampling import budget_batches
 from distill.data.staged import StagedDataModule
+from distill.losses.attention import AttentionLoss
 from distill.losses.relations import RelationLoss
 from distill.losses.repetition import RepetitionLoss
 from distill.models.student import Student
@@ -109,13 +110,15 @@ def test_a_budget_counts_the_padding_of_the_run(questions, precision):
     assert all(batch.inputs["input_ids"].numel() <= 256 for batch in seen)
 
 
-def test_loss_and_gradients_of_a_batch_do_not_depend_on_its_padding(questions, teacher_folder):
+@pytest.mark.parametrize("target", ["scores", "probabilities"])
+def test_loss_and_gradients_of_a_batch_do_not_depend_on_its_padding(target, questions, teacher_folder):
     weights = dict.fromkeys(("attention", "hidden", "embeddings", "relations", "repetition", "logits", "labels"), 1.0)
-    losses = {**default_losses(), "relations": RelationLoss(num_relation_heads=2), "repetition": RepetitionLoss(1, 1)}
+    more = {"relations": RelationLoss(num_relation_heads=2), "repetition": RepetitionLoss(1, 1)}
+    losses = {**default_losses(), "attention": AttentionLoss(target), **more}
     student = Student(num_layers=2, hidden_size=8, num_heads=2, intermediate_size=16, dropout=0.0)
     module = DistillationModule(str(teacher_folder), student, losses=losses, teacher_cache=None)
     module.configure_model()
-    module.double()
+    module.double()  # and not the teacher
     widths, computed = [], []
     for precision in ("32-true", "bf16-mixed"):
         windows = opened(questions(), precision)._windows["train"]
