@@ -73,6 +73,14 @@ def stage(name: str, weights: dict[str, float], **options: Any) -> dict[str, Any
     return {f"stages.{name}.{key}": value for key, value in {**defaults, **terms, **options}.items()}
 
 
+#: Half of the layers of a base model.
+HALF_BASE = {
+    "model.student.num_layers": 6,
+    "model.student.hidden_size": 768,
+    "model.student.num_heads": 12,
+    "model.student.intermediate_size": 3072,
+}
+
 #: AdrianBZG/tinyroberta-distillation-qa-es at 29bad11: configs/tinyroberta.json, configs/distillation1.json,
 #: constants.py, and, where these say nothing, distillation.py and modeling.py.
 SPANISH_TINYROBERTA = {
@@ -113,10 +121,7 @@ TINYBERT = {
     **OURS,
     "seed_everything": 42,
     "model.teacher": "PlanTL-GOB-ES/roberta-base-bne-sqac",
-    "model.student.num_layers": 6,
-    "model.student.hidden_size": 768,
-    "model.student.num_heads": 12,
-    "model.student.intermediate_size": 3072,
+    **HALF_BASE,
     "model.student.init": "random",
     "model.layer_map": "uniform",
     **loss("attention", "AttentionLoss", target="scores", mask_padding=False, heads="equal"),
@@ -142,10 +147,7 @@ DISTILBERT_QA = {
     **OURS,
     "seed_everything": 42,
     "model.teacher": "PlanTL-GOB-ES/roberta-base-bne-sqac",
-    "model.student.num_layers": 6,
-    "model.student.hidden_size": 768,
-    "model.student.num_heads": 12,
-    "model.student.intermediate_size": 3072,
+    **HALF_BASE,
     "model.student.init": "layers",
     "model.layer_map": [0, 2, 4, 7, 9, 11],
     **loss("logits", "LogitLoss", kind="kl", mask_padding=False),

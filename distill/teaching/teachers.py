@@ -132,15 +132,15 @@ class Teachers:
 
     def reset(self) -> None:
         """Forget what was opened: the next run may train on other windows."""
-        self._stored = {}
+        self._stored, self._fingerprint = {}, None
         self._cannot_store = self._cache is None
 
     def prepare(self, plan: RecordingPlan | None, run: TeachingRun) -> None:
         """Be ready to :meth:`record` a plan; None for a stage without a teacher.
 
-        Opens or builds the stores that serve it, and leaves on the device only the models that it has to run. Where
-        nothing can be stored the models are run, and a message says why. Call it in the precision of the run; with
-        several processes, on all of them.
+        Opens or builds the stores that serve it, having closed those of other windows, and leaves on the device only
+        the models that it has to run. Where nothing can be stored the models are run, and a message says why. Call it
+        in the precision of the run; with several processes, on all of them.
         """
         shares = [] if plan is None else self._shares(plan)
         fingerprint = run.windows.fingerprint if run.windows is not None else None
