@@ -136,7 +136,7 @@ def _choose(windows: Sequence[WindowAnswers], null_threshold: float | None, n_be
     # Overlapping windows find the same span: it counts once, with its best score.
     scores: dict[tuple[int, int], float] = {}
     for window in windows:
-        for score, start, end in window.spans:
+        for score, start, end in _leading(window.spans, n_best):
             if score > scores.get((start, end), -math.inf):
                 scores[start, end] = score
     # Equal scores go to the first and then the shortest span, whatever the order of the windows.
@@ -146,6 +146,14 @@ def _choose(windows: Sequence[WindowAnswers], null_threshold: float | None, n_be
     score = candidates[0].score if candidates else -math.inf
     is_null = not candidates or prefers_no_answer(null_score, score, null_threshold)
     return ChosenAnswer("" if is_null else candidates[0].text, score, null_score, candidates)
+
+
+def _leading(spans: tuple[ScoredSpan, ...], num: int) -> tuple[ScoredSpan, ...]:
+    """Return the first ``num`` of a window's spans, best first, and those that score as much as the last of them."""
+    end = min(num, len(spans))
+    while 0 < end < len(spans) and spans[end][0] == spans[end - 1][0]:
+        end += 1
+    return spans[:end]
 
 
 def _padded_offsets(windows: Sequence[Window], length: int) -> Tensor:

@@ -1,4 +1,5 @@
 import math
+import random
 
 import pytest
 import torch
@@ -122,6 +123,9 @@ def test_perfect_logits_give_the_answers_back(make_batch):
     assert {key: answer.text for key, answer in chosen.items()} == {text: text for text in texts} | {"nada": ""}
 
 
+SPANS = [(0, 2), (0, 6), (3, 6), (20, 28), (20, 24)]
+
+
 def window_answers(null_score, *spans, example=EXAMPLES[0]):
     return WindowAnswers(example, spans, null_score)
 
@@ -152,6 +156,26 @@ def test_equal_scores_go_to_the_first_span():
     windows = [window_answers(0.0, (1.0, 20, 28)), window_answers(0.0, (1.0, 0, 6)), window_answers(0.0, (1.0, 0, 2))]
     for order in (windows, windows[::-1]):
         assert choose_answers(order, None)["q1"].text == "El"
+
+
+def test_equal_scores_within_a_window_go_to_the_first_span():
+    windows = [window_answers(0.0, (1.0, 20, 28), (1.0, 0, 6), (1.0, 0, 2), (0.5, 0, 1))]
+    assert [choose_answers(windows, None, n_best)["q1"].text for n_best in (1, 2, 3)] == ["El", "El", "El"]
+
+
+@pytest.mark.parametrize("n_best", [1, 2, 5])
+def test_fewer_candidates_are_the_first_of_more(n_best):
+    generator = random.Random(0)
+
+    def window():
+        spans = [(generator.randrange(4), *span) for span in generator.sample(SPANS, 4)]
+        return window_answers(0.0, *sorted(spans, reverse=True))
+
+    for _ in range(100):
+        windows = [window() for _ in range(3)]
+        fewer, more = (choose_answers(windows, None, n)["q1"] for n in (n_best, 20))
+        assert fewer.n_best == more.n_best[:n_best]
+        assert (fewer.text, fewer.score) == (more.text, more.score)
 
 
 def test_questions_keep_their_order():
