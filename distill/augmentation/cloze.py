@@ -2,41 +2,39 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Protocol
 
-from distill.augmentation.words import Span
+import numpy as np
 
-_MONTHS = "enero|febrero|marzo|abril|mayo|junio|julio|agosto|septiembre|setiembre|octubre|noviembre|diciembre"
-
-_NAME = r"[A-ZÁÉÍÓÚÜÑ]\w+"
-_PARTICLES = r"(?:(?:de|del|la|las|los|y) )"
-_BEGUN_NAME = re.compile(rf"(?:{_NAME} {_PARTICLES}*)+")
-
-#: What is asked for, the question word, and how it looks; the first kind that fits a place has it.
-_KINDS = (
-    ("date", "Qué fecha", rf"\b\d{{1,2}} de (?:{_MONTHS})(?: de(?:l año)? \d{{3,4}})?\b"),
-    ("year", "Qué año", r"(?<=\ben )(?:1\d{3}|20\d{2})\b(?![.,]?\d)"),
-    ("number", "Qué número", r"\b\d+(?:[.,]\d+)*\b"),
-    # Behind a lower-case word, where no sentence begins; with its particles: "Alfonso de la Torre".
-    ("name", "Qué nombre", rf"(?<=[a-záéíóúüñ,;:] ){_NAME}(?: {_PARTICLES}*{_NAME})*"),
-)
-
-#: A sentence ends at its mark where the next one begins with a capital, a digit or an opening mark.
-_SENTENCE_END = re.compile(r"(?<=[.!?…])[»”\")]*\s+(?=[¿¡«“\"(]*[A-ZÁÉÍÓÚÜÑ\d])|\n+")
+from distill.augmentation.facts import WORD, Fact, draw_phrases, find_facts, is_function_word
 
 #: What stands where the fact was.
 GAP = "_____"
 
+#: Whether a reader takes in a whole question.
+Fits = Callable[[str], bool]
 
-class Fact(NamedTuple):
-    """Something in a text that can be asked for."""
+#: Question words by what is asked for; a gap is asked for by the first.
+_QUESTION_WORDS = {
+    "date": ("Qué fecha", "Cuándo", "En qué fecha"),
+    "year": ("Qué año", "Cuándo", "En qué año"),
+    "number": ("Qué número", "Cuántos", "Cuántas", "Cuánto", "Cuál es el número"),
+    "name": ("Qué nombre", "Quién", "Qué", "Cuál", "Cómo se llama"),
+    "phrase": ("Qué", "Cuál es", "Cuáles son", "Cómo", "De qué", "A qué", "Por qué"),
+}
+#: Words of a sentence that a noisy question is made of, before some are left out, at least.
+_FEWEST_WORDS = 6
+_PLACE_WORDS = ("Dónde", "En qué lugar")
 
-    kind: str
-    span: Span
-    sentence: Span
+
+class QuestionForm(Protocol):
+    """How texts are asked about."""
+
+    def ask(self, text: str, num_questions: int, rng: np.random.Generator, fits: Fits) -> Iterator[tuple[str, Fact]]:
+        """Yield so many questions about a text at most, each with the fact that answers it."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -51,18 +49,13 @@ class Cloze:
     num_words: int = 12
     min_words: int = 6
 
-    def facts(self, text: str) -> Iterator[Fact]:
-        """Yield the dates, years, other numbers and names of a text in order; none overlaps another."""
-        for start, end in sentences(text):
-            if len(text[start:end].split()) < self.min_words:
-                continue
-            for match in _FACT.finditer(text, start, end):
-                assert match.lastgroup is not None
-                # The sentence may begin with a name, whose rest is no name of its own.
-                if match.lastgroup != "name" or not _BEGUN_NAME.fullmatch(text, start, match.start()):
-                    yield Fact(match.lastgroup, match.span(), (start, end))
+    def ask(self, text: str, num_questions: int, rng: np.random.Generator, fits: Fits) -> Iterator[tuple[str, Fact]]:
+        """Yield questions about facts that are drawn, in the order of the text."""
+        facts = list(find_facts(text, self.min_words))
+        for index in sorted(rng.permutation(len(facts))[:num_questions]):
+            yield self.question(text, facts[index], fits), facts[index]
 
-    def question(self, text: str, fact: Fact, fits: Callable[[str], bool] = lambda _: True) -> str:
+    def question(self, text: str, fact: Fact, fits: Fits = lambda _: True) -> str:
         """Return the question for a fact: its sentence around the gap, shortened on both sides until it fits.
 
         What does not even fit with a single word on each side is returned like that.
@@ -77,17 +70,64 @@ class Cloze:
         right = " ".join(after if len(after) <= num_words else [*after[:num_words], "…"])
         left += " " if text[first:start].endswith(" ") else ""
         right = f" {right}" if text[end:last].startswith(" ") else right
-        return f"¿{_WORDS[fact.kind]} falta aquí: «{left}{GAP}{right}»?"
+        return f"¿{_QUESTION_WORDS[fact.kind][0]} falta aquí: «{left}{GAP}{right}»?"
 
 
-def sentences(text: str) -> Iterator[Span]:
-    """Yield the sentences of a text without the space around them; abbreviations before capitals are taken for ends."""
-    start = 0
-    for end, following in [*(match.span() for match in _SENTENCE_END.finditer(text)), (len(text), len(text))]:
-        if text[start:end].strip():
-            yield start, end
-        start = following
+@dataclass(frozen=True)
+class NoisyCloze:
+    """Questions of a question word and what is left of the words around the fact: "¿Cuándo Cádiz nació?".
+
+    Of six to ``num_words`` words of the sentence, near the fact, a share that is drawn for each question, ``noise`` at
+    most, is left out, twice as many of those that carry only grammar; half of the questions have their words in another
+    order, each a few places away at most; what stood behind the fact comes first in half of them. Beside dates, numbers
+    and names they ask for phrases of any kind. A reader learns from them to find words of a question again in a text
+    and to answer with what stands beside, without anybody's answers: Lewis et al. (2019), "Unsupervised Question
+    Answering by Cloze Translation", https://arxiv.org/abs/1906.04980, sections 2.2 and 2.3 (noisy clozes).
+
+    Args:
+        noise: Highest share of the words that is left out, 0 to 0.5.
+        num_words: Words in a question at most, beside the question word; at least 6.
+        min_words: Words of a sentence that are worth a question at least.
+    """
+
+    noise: float = 0.4
+    num_words: int = 16
+    min_words: int = 8
+
+    def ask(self, text: str, num_questions: int, rng: np.random.Generator, fits: Fits) -> Iterator[tuple[str, Fact]]:
+        """Yield questions about facts and phrases that are drawn; those of which too little is left are left out."""
+        facts = [*find_facts(text, self.min_words), *draw_phrases(text, self.min_words, rng)]
+        for index in sorted(rng.permutation(len(facts))[:num_questions]):
+            words = self._words(text, facts[index], rng)
+            question_word = self._question_word(text, facts[index], rng)
+            while _says_something(words):
+                question = f"¿{question_word} {' '.join(words)}?"
+                if fits(question):
+                    yield question, facts[index]
+                    break
+                words.pop()
+
+    def _words(self, text: str, fact: Fact, rng: np.random.Generator) -> list[str]:
+        (start, end), (first, last) = fact.span, fact.sentence
+        before, after = WORD.findall(text[first:start]), WORD.findall(text[end:last])
+        if before and is_function_word(before[0]):
+            before[0] = before[0].lower()
+        num_words = int(rng.integers(_FEWEST_WORDS, self.num_words + 1))
+        num_before = min(len(before), max(num_words - len(after), int(rng.integers(num_words + 1))))
+        parts = [before[len(before) - num_before :], after[: num_words - num_before]]
+        words = [word for part in (parts if rng.random() < 0.5 else parts[::-1]) for word in part]
+        dropped = rng.uniform(0, self.noise)
+        rates = [dropped * (2 if is_function_word(word) else 1) for word in words]
+        words = [word for word, rate in zip(words, rates, strict=True) if rng.random() >= rate]
+        if rng.random() < 0.5:
+            words = [words[place] for place in np.argsort(np.arange(len(words)) + rng.uniform(0, 3, len(words)))]
+        return words
+
+    def _question_word(self, text: str, fact: Fact, rng: np.random.Generator) -> str:
+        is_place = fact.kind == "name" and text[: fact.span[0]].endswith((" en ", " desde ", " hacia "))
+        words = _PLACE_WORDS if is_place else _QUESTION_WORDS[fact.kind]
+        return words[int(rng.integers(len(words)))]
 
 
-_FACT = re.compile("|".join(f"(?P<{kind}>{pattern})" for kind, _, pattern in _KINDS))
-_WORDS = {kind: word for kind, word, _ in _KINDS}
+def _says_something(words: list[str]) -> bool:
+    return sum(not is_function_word(word) for word in words) > 1

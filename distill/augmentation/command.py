@@ -1,31 +1,28 @@
-"""``augment`` and ``cloze``: more questions to learn layers from."""
+"""``augment`` and ``cloze``: more questions to learn from."""
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
 from itertools import groupby
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from rich.console import Console
 from rich.progress import track
 
-from distill.answering.answerer import QuestionAnswerer
-from distill.augmentation.cloze import Cloze, Fact
+from distill.augmentation.asking import Answers, OwnAnswers, TeacherAnswers, ask
+from distill.augmentation.cloze import Cloze, NoisyCloze
 from distill.augmentation.composed import composed
 from distill.augmentation.masked_words import MaskedWords
 from distill.augmentation.output import write_squad
 from distill.augmentation.replacement import WordReplacement
-from distill.augmentation.spread import Paragraph, SpreadParagraphs
+from distill.augmentation.spread import SpreadParagraphs
 from distill.files import Paths, listed_paths
-from distill.models.loading import EMBEDDED, load_tokenizer
+from distill.models.loading import EMBEDDED
 from distill.tasks.question_answering.reading import read_examples
 from distill.text.language import LanguageCheck
 from distill.text.reading import Separator
 from distill.text.sources import FileSource
-from distill.types import Answer, Example, UserError
+from distill.types import Example, UserError
 
 #: The questions are in Spanish, so what is not is dropped.
 _SPANISH_ALONE = LanguageCheck(drop=True)
@@ -93,7 +90,8 @@ def augment(
 def cloze(
     input: Paths,  # noqa: A002 - the option is called --input
     output: str,
-    teacher: str = EMBEDDED,
+    teacher: str | None = EMBEDDED,
+    noise: float = 0.0,
     num_questions: int = 1000,
     per_paragraph: int = 2,
     min_chars: int = 200,
@@ -107,22 +105,26 @@ def cloze(
     overwrite: bool = False,
     progress_bar: bool = True,
 ) -> None:
-    """Write gap-fill questions about plain text, with the answers that the teacher gives.
+    """Write questions about plain text, gap-fill or noisy ones, with the teacher's answers or the text's own.
 
     "¿Qué año falta aquí: «Nació en _____ en Cádiz»?" asks for dates, years, other numbers and names of a sentence. The
     teacher's best span is the answer where its score is high enough; how often it is what was left out is reported.
-    The files take turns, and paragraphs come from all over each; duplicates are left out. A long sentence is shown as
-    far around its gap as the teacher reads in a question.
+    Without a teacher the answer is what was left out: with ``--noise 0.4``, questions of which a reader of plain text
+    can be made before there is any question of people's. The files take turns, and paragraphs come from all over each;
+    duplicates are left out. A long question is shortened to what the teacher reads.
 
     Args:
         input: Text files (.txt, .jsonl, also .gz and .zst), or folders of them.
         output: SQuAD v2.0 JSON to write.
-        teacher: Folder or hub name of a question-answering model; ``embedded`` is the one that the package carries.
+        teacher: Folder or hub name of a question-answering model; ``embedded`` is the one that the package carries,
+            ``null`` none.
+        noise: Above 0 questions consist of a question word and words of the sentence, of which up to this share are
+            left out and some change places; they ask for phrases of any kind too.
         num_questions: Questions to keep at most.
         per_paragraph: Questions about a paragraph at most.
         min_chars: Shortest paragraph in characters.
         max_chars: Longest paragraph in characters; longer ones are cut between sentences.
-        min_score: Probability among the best spans that an answer must have.
+        min_score: Probability among the best spans that a teacher's answer must have.
         text_field: Name of the text in JSON lines.
         document_separator: What ends a document in plain text: ``blank_lines`` (two or more), ``line`` or ``file``.
         language: What decides whether a document is in the language; others are dropped unless ``drop`` is false.
@@ -138,39 +140,29 @@ def cloze(
         raise UserError("--num_questions, --per_paragraph and --min_chars must be at least 1, --max_chars no smaller")
     if not 0 <= min_score <= 1:
         raise UserError(f"--min_score must be a probability, not {min_score}")
+    if not 0 <= noise <= 0.5:
+        raise UserError(f"--noise must be a share of the words, 0 to 0.5, not {noise}")
     console = _console()
     target = _free(output, overwrite)
     files = listed_paths(input)
     source = FileSource(files, text_field, document_separator)
     texts = SpreadParagraphs(source, language, min_chars, max_chars, seed, num_held=2 * num_questions)
-    answerer = QuestionAnswerer.from_pretrained(teacher, device=device, no_answer_threshold=None)
-    tokenizer = load_tokenizer(teacher)
-
-    def fits(question: str) -> bool:
-        num_tokens = len(tokenizer.encode(question, add_special_tokens=False, verbose=False))
-        return num_tokens <= answerer.settings.max_question_length
-
-    # The answerer reads ahead: only the questions on their way are held.
-    waiting: deque[tuple[Paragraph, str, Fact]] = deque()
-
-    def asked() -> Iterator[dict[str, str]]:
-        for paragraph, question, fact in _facts(texts, per_paragraph, fits):
-            waiting.append((paragraph, question, fact))
-            yield {"question": question, "context": paragraph.text}
-
+    answers: Answers = OwnAnswers() if teacher is None else TeacherAnswers(teacher, min_score, device)
+    form = NoisyCloze(noise) if noise else Cloze()
+    answered = answers(ask(texts, form, per_paragraph, answers.fits))
     num_asked = num_agreeing = num_kept = 0
     kept: dict[str, list[Example]] = {str(file): [] for file in source.files}
-    answers: Any = answerer(asked())
-    for found in track(answers, "asking", total=None, console=console, disable=not progress_bar):
-        paragraph, question, fact = waiting.popleft()
+    for asked, answer in track(answered, "asking", total=None, console=console, disable=not progress_bar):
         num_asked += 1
-        if found["score"] < min_score or not found["answer"]:
+        if answer is None:
             continue
         num_kept += 1
-        num_agreeing += (found["start"], found["end"]) == fact.span
-        answer = Answer(found["answer"], found["start"])
-        tags = (f"cloze_{fact.kind}",)
-        kept[str(paragraph.file)].append(Example(f"cloze-{num_asked}", question, paragraph.text, (answer,), tags))
+        num_agreeing += (answer.start_char, answer.start_char + len(answer.text)) == asked.fact.span
+        kept[str(asked.paragraph.file)].append(
+            Example(
+                f"cloze-{num_asked}", asked.question, asked.paragraph.text, (answer,), (f"cloze_{asked.fact.kind}",)
+            )
+        )
         if num_kept == num_questions:
             break
     for line in [*texts.reading.describe(), texts.report.describe()]:
@@ -180,21 +172,11 @@ def cloze(
     write_squad(target, {file: examples for file, examples in kept.items() if examples})
     for file, examples in kept.items():
         console.print(f"{file}: {len(examples):,} questions")
+    agreement = f"the teacher found what was left out in {num_agreeing / num_kept:.0%} of them"
     console.print(
-        f"{target}: {num_kept:,} questions kept of {num_asked:,}; the teacher found what was left out in "
-        f"{num_agreeing / num_kept:.0%} of them"
+        f"{target}: {num_kept:,} questions kept of {num_asked:,}; "
+        f"{'answered by what was left out' if teacher is None else agreement}"
     )
-
-
-def _facts(
-    texts: Iterable[Paragraph], per_paragraph: int, fits: Callable[[str], bool]
-) -> Iterator[tuple[Paragraph, str, Fact]]:
-    form = Cloze()
-    for paragraph in texts:
-        facts = list(form.facts(paragraph.text))
-        chosen = np.random.default_rng(paragraph.key).permutation(len(facts))[:per_paragraph]
-        for index in sorted(chosen):
-            yield paragraph, form.question(paragraph.text, facts[index], fits), facts[index]
 
 
 def _free(output: str, overwrite: bool) -> Path:

@@ -7,7 +7,7 @@ import unicodedata
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from distill.augmentation.cloze import sentences
+from distill.augmentation.facts import sentences
 
 _BLANK_LINE = re.compile(r"\n[^\S\n]*\n\s*")
 

@@ -1,11 +1,9 @@
-"""Facts of plain text, and the questions that ask for them."""
+"""The questions that ask for facts of plain text."""
 
-import unicodedata
+import numpy as np
 
-import pytest
-
-from distill.augmentation.cloze import GAP, Cloze, sentences
-from distill.augmentation.paragraphs import ParagraphReport, paragraphs
+from distill.augmentation.cloze import GAP, Cloze, NoisyCloze
+from distill.augmentation.facts import find_facts, is_function_word
 
 TEXT = (
     "La señora Ana Rúa nació en Jaén el 3 de mayo de 1902 y murió en Ávila en 1950, a los 48 años. Alfonso de la Torre "
@@ -13,28 +11,13 @@ TEXT = (
 )
 
 
-def test_facts_by_kind():
-    found = [(fact.kind, TEXT[slice(*fact.span)]) for fact in Cloze().facts(TEXT)]
-    assert found == [
-        ("name", "Ana Rúa"),
-        ("name", "Jaén"),
-        ("date", "3 de mayo de 1902"),
-        ("name", "Ávila"),
-        ("year", "1950"),
-        ("number", "48"),
-        ("number", "427,5"),
-        ("name", "Juan de la Cueva"),
-        ("number", "1301"),
-    ]
-
-
 def test_question_shows_the_sentence_around_the_gap():
-    fact = next(fact for fact in Cloze().facts(TEXT) if fact.kind == "year")
+    fact = next(fact for fact in find_facts(TEXT, 6) if fact.kind == "year")
     assert Cloze(num_words=4).question(TEXT, fact) == "¿Qué año falta aquí: «… murió en Ávila en _____, a los 48 …»?"
 
 
 def test_question_shows_as_much_as_fits():
-    fact = next(fact for fact in Cloze().facts(TEXT) if fact.kind == "year")
+    fact = next(fact for fact in find_facts(TEXT, 6) if fact.kind == "year")
     whole = Cloze().question(TEXT, fact)
     assert Cloze().question(TEXT, fact, fits=lambda question: len(question) < len(whole)) != whole
     shorter = "¿Qué año falta aquí: «… murió en Ávila en _____, a los 48 …»?"
@@ -44,40 +27,70 @@ def test_question_shows_as_much_as_fits():
 
 def test_the_answer_is_not_in_its_question():
     text = "En la villa de Soria viven hoy 1234 personas muy amables."
-    for fact in Cloze().facts(text):
+    for fact in find_facts(text, 6):
         question = Cloze().question(text, fact)
         assert text[slice(*fact.span)] not in question
         assert GAP in question
 
 
-def test_short_sentences_are_not_worth_a_question():
-    assert not list(Cloze(min_words=6).facts("Vino de Soria en 1901."))
+SENTENCE = "La condesa Ana Rúa mandó escribir en Jaén 427 cantigas viejas a cinco monjes del convento de Soria."
 
 
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("Vino. Se fue.", ["Vino.", "Se fue."]),
-        ("Dijo: «Ven.» Y vino.", ["Dijo: «Ven.", "Y vino."]),
-        ("Pesa 1.5 kg. más o menos", ["Pesa 1.5 kg. más o menos"]),
-        ("Uno\nDos", ["Uno", "Dos"]),
-        (" \n ", []),
-    ],
-)
-def test_sentences(text, expected):
-    assert [text[start:end] for start, end in sentences(text)] == expected
+def noisy_questions(noise, num_seeds=200, fits=lambda _: True):
+    form = NoisyCloze(noise)
+    return [
+        (question.strip("¿?"), fact)
+        for seed in range(num_seeds)
+        for question, fact in form.ask(SENTENCE, 3, np.random.default_rng(seed), fits)
+    ]
 
 
-def test_paragraphs_are_joined_lines_of_the_right_length():
-    report = ParagraphReport()
-    document = "Uno dos\ntres.\n \nCorto.\n\n" + "Una frase larga. " * 10 + "\n\n" + "x" * 80
-    found = list(paragraphs([document], min_chars=10, max_chars=60, report=report))
-    assert found[0] == "Uno dos tres."
-    assert found[1:] == ["Una frase larga. Una frase larga. Una frase larga."] * 3 + ["Una frase larga."]
-    assert (report.too_short, report.too_long) == (1, 1)
+def test_noisy_questions_consist_of_a_question_word_and_words_near_what_they_ask_for():
+    words = SENTENCE.rstrip(".").replace("La", "la").split()
+    for question, fact in noisy_questions(noise=0.4):
+        shown = question.split()
+        while shown and (shown[0] not in words or shown[:2] in (["es", "el"], ["el", "número"])):
+            shown.pop(0)
+        assert set(shown) <= {*words, "es", "el", "número"}
+        assert sum(not is_function_word(word) for word in shown) > 1
+        assert not set(SENTENCE[slice(*fact.span)].split()) & set(shown) - {"de", "del", "a", "la", "el"}
+        assert len(shown) <= 16
 
 
-def test_paragraphs_are_composed_so_that_names_keep_their_letters():
-    document = unicodedata.normalize("NFD", "Ayer vino a la villa de Soria la hija de María Núñez.")
-    [paragraph] = paragraphs([document], min_chars=10, max_chars=60, report=ParagraphReport())
-    assert [paragraph[slice(*fact.span)] for fact in Cloze().facts(paragraph)] == ["Soria", "María Núñez"]
+def test_noise_decides_how_many_words_are_left_out():
+    without, some, many = (
+        np.mean([len(question.split()) for question, _ in noisy_questions(noise)]) for noise in (1e-9, 0.2, 0.5)
+    )
+    assert without > some + 0.5 > many + 1.5
+
+
+def test_half_of_the_noisy_questions_keep_the_order():
+    words = SENTENCE.rstrip(".").split()
+    # Soria is last: no words behind it that could come first.
+    found = [
+        [words.index(word) for word in question.split() if words.count(word) == 1]
+        for question, fact in noisy_questions(1e-9, num_seeds=400)
+        if SENTENCE[slice(*fact.span)] == "Soria"
+    ]
+    assert len(found) > 100
+    assert 0.4 < np.mean([places == sorted(places) for places in found]) < 0.6
+
+
+def test_places_are_asked_for_as_places():
+    asked = {
+        question.split()[0]
+        for question, fact in noisy_questions(0.2)
+        if fact.kind == "name" and SENTENCE[slice(*fact.span)] == "Jaén"
+    }
+    assert asked == {"Dónde", "En"}
+
+
+def test_noisy_questions_are_shortened_until_they_fit_or_left_out():
+    assert noisy_questions(0.4)
+    assert all(len(question) <= 38 for question, _ in noisy_questions(0.4, fits=lambda text: len(text) <= 40))
+    assert not noisy_questions(0.4, fits=lambda _: False)
+
+
+def test_the_generator_decides():
+    assert noisy_questions(0.4) == noisy_questions(0.4)
+    assert len({question for question, _ in noisy_questions(0.4)}) > 200

@@ -69,6 +69,30 @@ def test_cloze_questions_have_the_teachers_answers(gaps):
     assert all("_____" in example.question and example.tags[0].startswith("cloze_") for example in examples)
 
 
+def test_without_a_teacher_the_text_answers_with_what_was_left_out(tmp_path, capsys):
+    text_file, target = tmp_path / "a.txt", tmp_path / "own.json"
+    towns = [f"El señor {i} del libro viejo vino ayer a la villa de Soria con {i + 2} monjes." for i in range(30)]
+    text_file.write_text("\n\n\n".join(towns), encoding="utf-8")
+    options = ["--teacher=null", "--noise=0.3", "--min_chars=10", "--num_questions=50", "--per_paragraph=3"]
+    main(["cloze", f"--input={text_file}", f"--output={target}", *options])
+    assert f"{target}: 50 questions kept of 50; answered by what was left out" in capsys.readouterr().err
+    examples, report = read_examples([target], strict=True)
+    assert (report.questions, report.answers) == (50, 50)
+    assert {"cloze_name", "cloze_phrase"} <= {tag for example in examples for tag in example.tags}
+    assert not any("_____" in example.question for example in examples)
+    first = target.read_bytes()
+    main(["cloze", f"--input={text_file}", f"--output={target}", *options, "--overwrite=true"])
+    assert target.read_bytes() == first
+
+
+def test_gap_questions_without_a_teacher_ask_for_their_gap(text_file, tmp_path):
+    target = tmp_path / "own.json"
+    main(["cloze", f"--input={text_file}", f"--output={target}", "--teacher=null", "--min_chars=10"])
+    for example in read_examples([target], strict=True)[0]:
+        left, right = example.question.split("«")[1].removesuffix("»?").split("_____")
+        assert f"{left.lstrip('… ')}{example.answers[0].text}{right.rstrip('… ')}" in " ".join(example.context.split())
+
+
 def test_cloze_asks_about_all_files_and_says_what_it_left_out(teacher_folder, tmp_path, capsys):
     texts = tmp_path / "texts"
     texts.mkdir()
@@ -122,6 +146,7 @@ def test_cloze_names_the_option_for_json_lines(teacher_folder, tmp_path, capsys)
         (["cloze", "--device=cuda:99"], "device 'cuda:99': this machine has"),
         (["cloze", "--min_score=2"], "--min_score must be a probability"),
         (["cloze", "--per_paragraph=0"], "must be at least 1"),
+        (["cloze", "--noise=0.6"], "--noise must be a share of the words, 0 to 0.5, not 0.6"),
         (["cloze", "--min_chars=1000", "--max_chars=2000"], "error: {input}: no question kept of 0"),
     ],
 )

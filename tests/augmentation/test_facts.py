@@ -1,0 +1,64 @@
+"""Facts and phrases of plain text."""
+
+import re
+
+import numpy as np
+import pytest
+
+from distill.augmentation.facts import draw_phrases, find_facts, is_function_word, sentences
+
+TEXT = (
+    "La señora Ana Rúa nació en Jaén el 3 de mayo de 1902 y murió en Ávila en 1950, a los 48 años. Alfonso de la Torre "
+    "vivió cerca. ¿Quién fue el rey que mandó escribir 427,5 cantigas a Juan de la Cueva en el año de 1301?"
+)
+
+
+def test_facts_by_kind():
+    found = [(fact.kind, TEXT[slice(*fact.span)]) for fact in find_facts(TEXT, 6)]
+    assert found == [
+        ("name", "Ana Rúa"),
+        ("name", "Jaén"),
+        ("date", "3 de mayo de 1902"),
+        ("name", "Ávila"),
+        ("year", "1950"),
+        ("number", "48"),
+        ("number", "427,5"),
+        ("name", "Juan de la Cueva"),
+        ("number", "1301"),
+    ]
+
+
+def test_short_sentences_are_not_worth_a_question():
+    assert not list(find_facts("Vino de Soria en 1901.", 6))
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("Vino. Se fue.", ["Vino.", "Se fue."]),
+        ("Dijo: «Ven.» Y vino.", ["Dijo: «Ven.", "Y vino."]),
+        ("Pesa 1.5 kg. más o menos", ["Pesa 1.5 kg. más o menos"]),
+        ("Uno\nDos", ["Uno", "Dos"]),
+        (" \n ", []),
+    ],
+)
+def test_sentences(text, expected):
+    assert [text[start:end] for start, end in sentences(text)] == expected
+
+
+def test_phrases_are_whole_words_without_marks_between_them():
+    text = "El rey de la villa, que era vieja y rica, mandó abrir el libro del juego. Vino de Soria en 1901."
+    drawn = {fact for seed in range(200) for fact in draw_phrases(text, 6, np.random.default_rng(seed))}
+    assert {fact.kind for fact in drawn} == {"phrase"}
+    assert {fact.sentence for fact in drawn} == {(0, text.index(" Vino"))}
+    found = {text[slice(*fact.span)] for fact in drawn}
+    assert {"rey", "vieja y rica", "el libro del juego", "El rey de la villa"} <= found
+    for phrase in found:
+        first, *_, last = [*re.findall(r"\w+", phrase), ""][:-1] * 2
+        assert not re.search(r"[^\w\s]", phrase)
+        assert not is_function_word(last)
+        assert first.lower() in ("el", "la") or not is_function_word(first)
+
+
+def test_a_sentence_of_grammar_alone_has_no_phrase():
+    assert not list(draw_phrases("Y de lo que era para con el por la que se.", 6, np.random.default_rng(0)))
