@@ -82,7 +82,7 @@ class NoisyCloze:
     order, each a few places away at most; what stood behind the fact comes first in half of them. Beside dates, numbers
     and names they ask for phrases of any kind. A reader learns from them to find words of a question again in a text
     and to answer with what stands beside, without anybody's answers: Lewis et al. (2019), "Unsupervised Question
-    Answering by Cloze Translation", https://arxiv.org/abs/1906.04980, sections 2.2 and 2.3 (noisy clozes).
+    Answering by Cloze Translation", https://arxiv.org/abs/1906.04980, section 2.2 (noisy clozes).
 
     Args:
         noise: Highest share of the words that is left out, 0 to 0.5.

@@ -3,10 +3,11 @@
     python -m tests.benchmarks.backbones --backbone RUN/student --questions train_mix_es.json --test xquad_es.json \
         --folder FOLDER
 
-Both arms see the same questions in the same order for the same number of steps, with the loss on repetitions; the
-random one has the mimetic start. One article in ten is held back to choose the best checkpoint by, which alone is
-scored on the test questions. Killed and started again, it goes on where it was; ``--scores_only true`` prints what
-there is.
+``--reader RUN/student`` adds the backbone after questions that plain text answers by itself (``train.py cloze --teacher
+null --noise 0.4``). All arms see the same questions in the same order for the same number of steps, with the loss on
+repetitions; the random one has the mimetic start. One article in ten is held back to choose the best checkpoint by,
+which alone is scored on the test questions. Killed and started again, it goes on where it was; ``--scores_only true``
+prints what there is.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from distill.files import write_json
 from .answerable import task_for
 from .campaign import Arm, Campaign, write_results
 
-PRETRAINED, RANDOM = ARMS = ("pretrained", "random")
+READER, PRETRAINED, RANDOM = ARMS = ("reader", "pretrained", "random")
 
 #: The settings of an encoder that make up its architecture; everything else is the tokenizer's or the family's.
 _ARCHITECTURE = (
@@ -55,8 +56,9 @@ def build_arms(
     learning_rate: float,
     batch_size: int,
     repetition: float,
+    reader: Path | None = None,
 ) -> dict[str, Arm]:
-    """Return both arms: one loads the backbone's weights, the other only its sizes and its tokenizer."""
+    """Return the arms: two load the weights of the reader and of the backbone, the last its sizes and its tokenizer."""
     config = json.loads((backbone / "config.json").read_text(encoding="utf-8"))
     architecture = {name: config[name] for name in _ARCHITECTURE if name in config}
     weights = {"labels": 1.0, **({"repetition": repetition} if repetition else {})}
@@ -80,8 +82,12 @@ def build_arms(
     def arm(model: Mapping[str, Any]) -> Arm:
         return Arm(("teacher.yaml",), {**shared, "model": {"init_args": {"task": dict(task), **model}}})
 
+    def loaded(folder: Path) -> Arm:
+        return arm({"model": str(folder), "architecture": None, "tokenizer": None, "init": "random"})
+
     return {
-        PRETRAINED: arm({"model": str(backbone), "architecture": None, "tokenizer": None, "init": "random"}),
+        **({READER: loaded(reader)} if reader is not None else {}),
+        PRETRAINED: loaded(backbone),
         RANDOM: arm({"model": None, "architecture": architecture, "tokenizer": str(backbone), "init": "mimetic"}),
     }
 
@@ -91,6 +97,7 @@ def main(
     questions: str,
     test: str,
     folder: str,
+    reader: str | None = None,
     steps: int = 3000,
     learning_rate: float = 5e-4,
     batch_size: int = 16,
@@ -105,6 +112,7 @@ def main(
         questions: SQuAD JSON to fine-tune on.
         test: SQuAD JSON to test on.
         folder: Where everything goes.
+        reader: Folder of the backbone after questions that plain text answers, for a third arm.
         steps: Steps of every run.
         learning_rate: Of every run, at its highest.
         batch_size: Windows of 320 tokens at most in a batch.
@@ -115,11 +123,12 @@ def main(
     place = Path(folder).resolve()
     files = hold_back(Path(questions).resolve(), place)
     task = task_for([test])
-    arms = build_arms(Path(backbone).resolve(), files, task, steps, learning_rate, batch_size, repetition)
+    read = None if reader is None else Path(reader).resolve()
+    arms = build_arms(Path(backbone).resolve(), files, task, steps, learning_rate, batch_size, repetition, read)
     campaign = Campaign(place, arms, seeds, [str(Path(test).resolve())])
     if not scores_only:
         campaign.run()
-    results = campaign.scores([(PRETRAINED, RANDOM)])
+    results = campaign.scores([*((READER, other) for other in ARMS[1:] if read is not None), (PRETRAINED, RANDOM)])
     write_results(place, {**results, "steps": steps, "learning_rate": learning_rate})
 
 

@@ -11,7 +11,7 @@ from distill.reporting.status import RunStatus, write_status
 from distill.types import Answer, Example
 
 from .answerable import task_for
-from .backbones import ARMS, build_arms, hold_back
+from .backbones import ARMS, PRETRAINED, RANDOM, READER, build_arms, hold_back
 from .campaign import Arm, Campaign, merged, summarise
 
 
@@ -95,18 +95,31 @@ def test_one_article_in_ten_is_held_back_and_none_is_lost(tmp_path):
     assert sorted(article["title"] for part in parts.values() for article in part) == sorted(map(str, range(21)))
 
 
+def test_the_reader_is_an_arm_of_its_own_and_starts_differ_alone(backbone_folder, tmp_path):
+    files = {"train": "train.json", "validation": "validation.json"}
+    task = {"class_path": "distill.QuestionAnswering", "init_args": {}}
+    assert tuple(build_arms(backbone_folder, files, task, 2, 1e-3, 2, 0.5)) == (PRETRAINED, RANDOM)
+    arms = build_arms(backbone_folder, files, task, 2, 1e-3, 2, 0.5, reader=tmp_path / "reader")
+    assert tuple(arms) == ARMS
+    assert arms[READER].settings["model"]["init_args"].pop("model") == str(tmp_path / "reader")
+    assert arms[PRETRAINED].settings["model"]["init_args"].pop("model") == str(backbone_folder)
+    assert arms[READER] == arms[PRETRAINED]
+
+
 @pytest.mark.slow
-def test_backbone_and_random_start_are_trained_alike(backbone_folder, squad_file, tmp_path):
+def test_all_arms_are_trained_alike(backbone_folder, teacher_folder, squad_file, tmp_path):
     files = {"train": str(squad_file), "validation": str(squad_file)}
     arms = build_arms(
-        backbone_folder, files, task_for([str(squad_file)]), steps=2, learning_rate=1e-3, batch_size=2, repetition=0
-    )
+        backbone_folder, files, task_for([str(squad_file)]), steps=2, learning_rate=1e-3, batch_size=2, repetition=0,
+        reader=teacher_folder,
+    )  # fmt: skip
     tiny = {"data": {"init_args": {"max_length": 96, "doc_stride": 16}}, "benchmark": {"lengths": [16], "rounds": 1}}
     arms = {name: Arm(arm.configs, merged(arm.settings, tiny)) for name, arm in arms.items()}
     campaign = Campaign(tmp_path, arms, [1], [str(squad_file)])
     campaign.run()
     configured = json.dumps([arm.settings["model"] for arm in arms.values()])
-    assert configured.count('"null_threshold": 0.0') == 2  # some of these questions are impossible
+    assert configured.count('"null_threshold": 0.0') == 3  # some of these questions are impossible
     reports = [json.loads((campaign.trained(name, 1) / "report.json").read_text("utf-8")) for name in ARMS]
-    assert reports[0]["student"]["num_parameters"] == reports[1]["student"]["num_parameters"]
+    sizes = {name: report["student"]["num_parameters"] for name, report in zip(ARMS, reports, strict=True)}
+    assert sizes[PRETRAINED] == sizes[RANDOM]
     assert all(campaign.predictions(name, 1) for name in ARMS)
