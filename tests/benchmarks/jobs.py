@@ -31,7 +31,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from statistics import median
@@ -193,8 +193,9 @@ def ratios(found: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, dict[s
 
 def run_rounds(
     arms: Mapping[str, str], peers: str, home: Path, rounds: int
-) -> tuple[dict[str, list[dict[str, Any]]], dict[str, str]]:
-    """Run the jobs of all arms in turns, by label; return what each gave in every round, and why others were left out.
+) -> Iterator[tuple[dict[str, list[dict[str, Any]]], dict[str, str]]]:
+    """Run the jobs of all arms in turns, by label; after every round yield what each has given in every one so far, and
+    why others were left out.
 
     Every job begins without what an earlier one of its arm left.
 
@@ -219,7 +220,7 @@ def run_rounds(
             jobs[arm].append(found)
             processor, wall = (found[clock]["total"] for clock in CLOCKS)
             Console().print(f"{label}: {processor:,.0f} s, {wall:,.0f} s by the wall")
-    return {arm: found for arm, found in jobs.items() if arm not in left_out}, left_out
+        yield {arm: found for arm, found in jobs.items() if arm not in left_out}, left_out
 
 
 def summarise(jobs: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[str, dict[str, Any]]:
@@ -301,7 +302,7 @@ def run(
     settings: Settings = Settings(),  # noqa: B008 - frozen, so sharing it is safe
     folder: str | None = None,
 ) -> None:
-    """Run every arm's job, print a table and write all of it as JSON.
+    """Run every arm's job, print a table and write all of it as JSON, first after every round.
 
     Args:
         questions: SQuAD JSON file to train on.
@@ -338,16 +339,17 @@ def run(
         result: dict[str, Any] = {
             "environment": describe_environment("cpu"), "windows": len(lengths),
             "mean_length": sum(lengths) / len(lengths), "settings": asdict(settings),
-            "vocabulary": len(tokenizer), "rounds": rounds, "scores": {},
+            "vocabulary": len(tokenizer), "scores": {},
         }  # fmt: skip
-        result["jobs"], result["left_out"] = run_rounds(chosen_arms, peers, home, rounds)
+        for number, (jobs, left_out) in enumerate(run_rounds(chosen_arms, peers, home, rounds), start=1):
+            result |= {"rounds": number, "jobs": jobs, "left_out": left_out, "summary": summarise(jobs)}
+            write_json(Path(output), result)
         if test_file is not None:
             held_out, _ = read_examples([test_file])
             step = max(1, len(held_out) // num_test_questions)
             write_json(home / "test.json", squad_document(held_out[::step][:num_test_questions]))
             for arm in result["jobs"]:
                 result["scores"][arm] = student_scores(home / arm, home / "test.json", settings)
-    result["summary"] = summarise(result["jobs"])
     write_json(Path(output), result)
     Console(width=120).print(result_table(result))
 

@@ -162,3 +162,21 @@ def test_arms_that_break_are_named_and_the_others_compared(squad_file, tmp_path,
     with pytest.raises(UserError, match="arms must include"):
         run(str(squad_file), arms=["modelopt"])
     assert set(ARMS.values()) >= set(result["jobs"])
+
+
+def test_a_benchmark_that_is_stopped_leaves_the_rounds_that_are_done(squad_file, tmp_path, monkeypatch):
+    turns = []
+
+    def job(arm, python, folder):
+        turns.append(arm)
+        if len(turns) == 2:
+            raise KeyboardInterrupt
+        return done(dict.fromkeys(("preparation", "layers", "logits", "saving"), 1.0), {"layers": 5.0})
+
+    monkeypatch.setattr(jobs, "run_job", job)
+    output = tmp_path / "jobs.json"
+    sizes = {"num_layers": (1, 2), "width": 16, "num_heads": 2, "vocab_size": 300}
+    with pytest.raises(KeyboardInterrupt):
+        run(str(squad_file), str(output), 5, arms=["distill, float32"], rounds=2, settings=SMALL, **sizes)
+    result = json.loads(output.read_text(encoding="utf-8"))
+    assert (result["rounds"], list(result["summary"]), len(result["jobs"][REFERENCE])) == (1, [REFERENCE], 1)
