@@ -8,7 +8,7 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
-from distill.losses.base import DistillationLoss, constant_count, real_tokens, recorded, widen
+from distill.losses.base import DistillationLoss, constant_count, real_tokens, recorded
 from distill.losses.blocks import sum_over_blocks
 from distill.losses.maps import in_one_precision, masked_products, without_queries
 from distill.tasks.base import Task
@@ -72,10 +72,9 @@ def join_heads(inputs: AttentionInputs, num_maps: int) -> AttentionInputs:
 def score_total(student: AttentionInputs, teacher: AttentionInputs, queries: Tensor, keys: Tensor) -> Tensor:
     """Return the sum of ``(scaling_s q_s k_s^T - scaling_t q_t k_t^T)^2`` within the masks, (), float32 or float64.
 
-    The difference is one product ``A B^T`` of ``A = [scaling_s q_s, -scaling_t q_t]`` and ``B = [k_s, k_t]``, and its
-    squares sum to ``<A^T A, B^T B>``. So windows much longer than heads are wide need no S x S map at all. Gradients
-    are as exact either way; the value itself is then a difference of large numbers, exact to about ``1e-7 |scores|^2``
-    in float32.
+    The difference is one product ``A B^T`` (:func:`difference_factors`), and its squares sum to ``<A^T A, B^T B>``. So
+    windows much longer than heads are wide need no S x S map at all; for others maps are made a few windows at a time,
+    see :func:`~distill.losses.blocks.sum_over_blocks`.
 
     Args:
         student: Queries and keys, each (B, H, S, d_s).
@@ -83,14 +82,42 @@ def score_total(student: AttentionInputs, teacher: AttentionInputs, queries: Ten
         queries: (B, S) bool, the queries that count.
         keys: (B, S) bool, the keys that may be attended to.
     """
-    query = torch.cat((student.scaling * widen(student.query), -teacher.scaling * widen(teacher.query)), -1)
-    key = torch.cat((widen(student.key), widen(teacher.key)), -1)
-    query = query.masked_fill(~queries[:, None, :, None], 0.0)
-    key = key.masked_fill(~keys[:, None, :, None], 0.0)
-    length, width = query.shape[-2:]
-    if length > _WIDTHS_OF_LONG_WINDOWS * width:
-        return ((query.mT @ query) * (key.mT @ key)).sum()
-    return _sum_of_squares(query @ key.mT)
+
+    def factors(*parts: Tensor) -> tuple[Tensor, Tensor]:
+        *vectors, query_mask, key_mask = parts
+        query, key, teacher_query, teacher_key = in_one_precision(vectors)
+        left, right = difference_factors(student.scaling * query, key, teacher.scaling * teacher_query, teacher_key)
+        return without_queries(left, query_mask), without_queries(right, key_mask)
+
+    def total_of_maps(*parts: Tensor) -> Tensor:
+        left, right = factors(*parts)
+        return _sum_of_squares(left @ right.mT)
+
+    trained, others = (student.query, student.key), (teacher.query, teacher.key, queries, keys)
+    num_heads, length, width = student.query.shape[1:]
+    if length <= _WIDTHS_OF_LONG_WINDOWS * (width + teacher.query.shape[-1]):
+        return sum_over_blocks(total_of_maps, trained, others, num_heads * length**2)
+    left, right = factors(*trained, *others)
+    return ((left.mT @ left) * (right.mT @ right)).sum()
+
+
+def difference_factors(query: Tensor, key: Tensor, other_query: Tensor, other_key: Tensor) -> tuple[Tensor, Tensor]:
+    """Return A and B, each (B, H, S, d + d'), with ``A B^T = query key^T - other_query other_key^T``.
+
+    For equal widths ``A = [q - q', q']`` and ``B = [k, k - k']``, so that what is alike in both cancels before it is
+    squared: values and gradients of models that are nearly equal, such as a student with its teacher's layers, are as
+    exact as others. For different widths ``A = [q, -q']`` and ``B = [k, k']``, of which the sum of squares is a
+    difference of large numbers, exact to about ``1e-7 |scores|^2`` in float32.
+
+    Args:
+        query: (B, H, S, d), scaled.
+        key: (B, H, S, d).
+        other_query: (B, H, S, d'), scaled.
+        other_key: (B, H, S, d').
+    """
+    if query.shape[-1] == other_query.shape[-1]:
+        return torch.cat((query - other_query, other_query), -1), torch.cat((key, key - other_key), -1)
+    return torch.cat((query, -other_query), -1), torch.cat((key, other_key), -1)
 
 
 def probabilities(inputs: AttentionInputs, keys: Tensor, num_maps: int) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import weakref
 from typing import Literal
 
 import numpy as np
@@ -152,6 +153,59 @@ def _inputs(length: int, width: int, seed: int, dtype: torch.dtype = torch.float
     return AttentionInputs(query.requires_grad_(), key.requires_grad_(), value, width**-0.5)
 
 
+def _exact_total(student: AttentionInputs, teacher: AttentionInputs, masks: list) -> tuple[torch.Tensor, list]:
+    """Return the total by its definition in float64, and the gradients of the student's queries and keys."""
+    wide = [AttentionInputs(*(t.detach().double() for t in x[:3]), x.scaling) for x in (student, teacher)]
+    trained = [tensor.requires_grad_() for tensor in wide[0][:2]]
+    maps = [scaling * query @ key.mT for query, key, _, scaling in wide]
+    total = ((maps[0] - maps[1]) * masks[0][:, None, :, None] * masks[1][:, None, None, :]).square().sum()
+    total.backward()
+    return total.detach(), [tensor.grad for tensor in trained]
+
+
+@pytest.mark.parametrize("length", [16, 64])  # widths of 4 and 4: 16 tokens go through maps, 64 do not
+@pytest.mark.parametrize("distance", [1.0, 1e-2, 1e-4])
+def test_scores_of_models_that_are_nearly_equal_are_as_exact(length, distance):
+    generator = torch.Generator().manual_seed(0)
+    # A bias that all tokens share, as pretrained models have, makes the scores large and alike.
+    query, key = (6 * torch.randn(1, 2, 1, 4, generator=generator) + torch.randn(2, 2, length, 4) for _ in range(2))
+    teacher = AttentionInputs(query, key, key, 0.5)
+    near = [(t + distance * torch.randn(t.shape, generator=generator)).requires_grad_() for t in (query, key)]
+    student = AttentionInputs(*near, key, 0.5)
+    masks = [torch.arange(length) < torch.tensor([[length], [length - n]]) for n in (3, 7)]
+    total = score_total(student, teacher, *masks)
+    total.backward()
+    expected, gradients = _exact_total(student, teacher, masks)
+    torch.testing.assert_close(total.detach().double(), expected, rtol=1e-5, atol=0)
+    for tensor, gradient in zip(near, gradients, strict=True):
+        assert (tensor.grad.double() - gradient).norm() <= 2e-6 * gradient.norm()
+
+
+class _Kept:
+    """A tensor that waits for a backward pass."""
+
+    def __init__(self, tensor: torch.Tensor) -> None:
+        self.tensor = tensor
+
+
+def test_no_map_of_a_score_waits_for_the_backward_pass():
+    student, teacher = _inputs(20, 4, seed=0), _inputs(20, 4, seed=1)
+    masks = [torch.ones(2, 20, dtype=torch.bool)] * 2
+    waiting: weakref.WeakSet[_Kept] = weakref.WeakSet()
+
+    def keep(tensor: torch.Tensor) -> _Kept:
+        kept = _Kept(tensor)
+        waiting.add(kept)
+        return kept
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda kept: kept.tensor):
+        total = score_total(student, teacher, *masks)
+        sizes = [kept.tensor.numel() for kept in waiting]
+        total.backward()
+    assert sizes
+    assert max(sizes) <= student.query.numel() < 2 * 2 * 20 * 20
+
+
 @pytest.mark.parametrize(
     ("length", "dtype", "tolerance"),
     [(12, torch.float64, 1e-12), (64, torch.float64, 1e-12), (64, torch.float32, 1e-5)],
@@ -163,12 +217,7 @@ def test_score_total_and_its_gradients_are_those_of_the_maps_at_any_length(lengt
     total = score_total(student, teacher, *masks)
     total.backward()
     gradients = [tensor.grad for tensor in student[:2]]
-    wide = [
-        AttentionInputs(*(t.detach().double().requires_grad_() for t in x[:3]), x.scaling) for x in (student, teacher)
-    ]
-    maps = [scaling * query @ key.transpose(-1, -2) for query, key, _, scaling in wide]
-    expected = ((maps[0] - maps[1]) * masks[0][:, None, :, None] * masks[1][:, None, None, :]).square().sum()
-    expected.backward()
+    expected, exact = _exact_total(student, teacher, masks)
     torch.testing.assert_close(total.double(), expected, rtol=tolerance, atol=0)
-    for got, tensor in zip(gradients, wide[0][:2], strict=True):
-        torch.testing.assert_close(got.double(), tensor.grad, rtol=0, atol=tolerance * float(tensor.grad.abs().max()))
+    for got, gradient in zip(gradients, exact, strict=True):
+        torch.testing.assert_close(got.double(), gradient, rtol=0, atol=tolerance * float(gradient.abs().max()))
