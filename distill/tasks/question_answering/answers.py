@@ -149,11 +149,13 @@ def _choose(windows: Sequence[WindowAnswers], null_threshold: float | None, n_be
 
 
 def _leading(spans: tuple[ScoredSpan, ...], num: int) -> tuple[ScoredSpan, ...]:
-    """Return the first ``num`` of a window's spans, best first, and those that score as much as the last of them."""
-    end = min(num, len(spans))
-    while 0 < end < len(spans) and spans[end][0] == spans[end - 1][0]:
-        end += 1
-    return spans[:end]
+    """Return the first ``num`` different spans of a window, best first, and those that score as much as the last."""
+    seen: set[tuple[int, int]] = set()  # tokens that are parts of a letter have the same characters
+    for index, (score, start, end) in enumerate(spans):
+        if len(seen) >= num and score < spans[index - 1][0]:
+            return spans[:index]
+        seen.add((start, end))
+    return spans
 
 
 def _padded_offsets(windows: Sequence[Window], length: int) -> Tensor:

@@ -163,6 +163,11 @@ def test_equal_scores_within_a_window_go_to_the_first_span():
     assert [choose_answers(windows, None, n_best)["q1"].text for n_best in (1, 2, 3)] == ["El", "El", "El"]
 
 
+def test_tokens_of_one_letter_are_one_candidate():
+    windows = [window_answers(0.0, (5.0, 0, 2), (4.0, 0, 2), (3.0, 0, 2), (2.0, 3, 6), (1.0, 20, 28))]
+    assert [one.text for one in choose_answers(windows, None, n_best=2)["q1"].n_best] == ["El", "río"]
+
+
 @pytest.mark.parametrize("n_best", [1, 2, 5])
 def test_fewer_candidates_are_the_first_of_more(n_best):
     generator = random.Random(0)
