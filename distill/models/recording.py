@@ -90,8 +90,10 @@ def known_padding(batch: Batch) -> Iterator[None]:
         _IS_PADDED.reset(token)
 
 
-def _mask(*, attention_mask: Tensor | None, allow_is_bidirectional_skip: bool, **kwargs: Any) -> Tensor | None:
+def _mask(*, attention_mask: Tensor | None, allow_is_bidirectional_skip: bool = False, **kwargs: Any) -> Tensor | None:
     """Return transformers' SDPA mask, or None where it masks nothing, which SDPA has faster kernels for.
+
+    Decoders do not say whether theirs may be skipped.
 
     Transformers looks at the mask's values in every forward pass of every model, and a GPU has then to be waited for.
     There the batch is believed, and without :func:`known_padding` a mask is made.
@@ -250,7 +252,8 @@ def _encoder_layers(model: PreTrainedModel) -> list[nn.Module]:
 
 def _attention_modules(model: PreTrainedModel, layers: list[nn.Module]) -> list[nn.Module]:
     """Return the module of each layer that calls the attention interface, or nothing where that is not clear."""
-    if not model._can_set_attn_implementation():
+    # Some families go through the interface and allow eager attention alone.
+    if not (model._can_set_attn_implementation() and model._supports_sdpa):
         return []
     # Modules that hand themselves to the attention interface carry the scaling that they hand over with them.
     found = [[module for module in layer.modules() if hasattr(module, "scaling")] for layer in layers]

@@ -18,10 +18,13 @@ from transformers import (
     DebertaV2Config,
     DistilBertConfig,
     ElectraConfig,
+    GPT2Config,
+    LlamaConfig,
     MPNetConfig,
     PreTrainedConfig,
     PreTrainedModel,
     RobertaConfig,
+    SplinterConfig,
     XLMRobertaConfig,
 )
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
@@ -237,8 +240,9 @@ def test_a_recorded_model_saves_and_pickles_as_before(
     [
         DebertaV2Config(**SIZES, relative_attention=True, pos_att_type=["c2p", "p2c"]),
         MPNetConfig(**SIZES),
+        SplinterConfig(**SIZES),
     ],
-    ids=["deberta-v2", "mpnet"],
+    ids=["deberta-v2", "mpnet", "splinter"],
 )
 def test_families_without_the_interface_give_states_but_no_attention(
     family: PreTrainedConfig, inputs: dict[str, Tensor]
@@ -250,6 +254,19 @@ def test_families_without_the_interface_give_states_but_no_attention(
     expected = build(family, "eager")(**inputs, output_hidden_states=True).hidden_states
     for state in range(4):
         torch.testing.assert_close(recording.hidden_states[state], expected[state])
+
+
+@pytest.mark.parametrize(
+    "family",
+    [LlamaConfig(**SIZES), GPT2Config(vocab_size=SIZES["vocab_size"], n_embd=16, n_layer=3, n_head=2)],
+    ids=["llama", "gpt2"],
+)
+def test_decoders_compute_what_they_do_without_recording(family: PreTrainedConfig, inputs: dict[str, Tensor]) -> None:
+    inputs = {name: inputs[name] for name in ("input_ids", "attention_mask")}
+    expected = read_logits(build(family, "eager")(**inputs))
+    recording = Recorder(build(family, "eager")).record(inputs, RecordingPlan(), read_logits)
+    real = inputs["attention_mask"].bool()
+    torch.testing.assert_close(recording.logits[real], expected[real])
 
 
 def test_shared_layers_are_refused(inputs: dict[str, Tensor]) -> None:
