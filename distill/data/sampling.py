@@ -109,7 +109,8 @@ class PassSampler(Sampler[list[int]], ABC):
     """Yields each process's part of every batch of a pass over the training windows; :meth:`set_epoch` chooses which.
 
     A batch is shared out in turn, so every process sees equally many batches. A batch of fewer windows than processes,
-    which only the last one cut can be, is left out, since some process would have none of it.
+    which only the last one cut can be, is left out, since some process would have none of it. In batches of equally
+    many windows these are others in every pass; in batches by tokens they are among the shortest.
 
     Args:
         seed: Decides the order.
@@ -117,7 +118,7 @@ class PassSampler(Sampler[list[int]], ABC):
         num_ranks: How many processes there are.
     """
 
-    #: Windows of a pass that no process sees; in every pass others.
+    #: Windows of a pass that no process sees.
     num_left_out: int
 
     def __init__(self, seed: int, rank: int, num_ranks: int) -> None:

@@ -38,6 +38,11 @@ class StorableWindows(Protocol):
     #: Tokens of each window, (M,).
     lengths: NDArray[np.int64]
 
+    @property
+    def widths(self) -> NDArray[np.int64]:
+        """How long each window becomes in a batch of its like, (M,)."""
+        ...
+
     def __getitem__(self, window_ids: list[int]) -> Batch:
         """Return the windows as one padded batch."""
         ...
@@ -60,12 +65,19 @@ class Processes:
     agree: Callable[[bool], bool] = bool
 
 
-def building_batches(lengths: NDArray[np.int64], max_tokens: int = TOKENS_PER_BATCH) -> list[NDArray[np.int64]]:
-    """Cut windows into batches of at most ``max_tokens`` tokens, sorted by length, longest first.
+def building_batches(
+    lengths: NDArray[np.int64], widths: NDArray[np.int64], max_tokens: int = TOKENS_PER_BATCH
+) -> list[NDArray[np.int64]]:
+    """Cut windows into batches of at most ``max_tokens`` tokens, padding included, sorted by length, longest first.
 
     Every window is in exactly one batch; one that is longer than ``max_tokens`` is a batch of its own.
+
+    Args:
+        lengths: Tokens of each window, (M,).
+        widths: What they become in a batch of their like, (M,).
+        max_tokens: Tokens of a batch at most.
     """
-    return cut_by_tokens(np.argsort(-lengths, kind="stable"), lengths, max_tokens)
+    return cut_by_tokens(np.argsort(-lengths, kind="stable"), widths, max_tokens)
 
 
 def build_store(
@@ -100,7 +112,7 @@ def build_store(
         UserError: If memory does not hold the teacher at work on a single window.
     """
     partial = target.with_name(f".{target.name}.{processes.token}.partial")
-    own = building_batches(windows.lengths)[processes.rank :: processes.count]
+    own = building_batches(windows.lengths, windows.widths)[processes.rank :: processes.count]
     held = ExitStack()
 
     def begin() -> None:

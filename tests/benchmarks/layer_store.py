@@ -91,7 +91,7 @@ class StoredLayers:
         for dtype, path in paths.items():
             create_store(path, num_rows, shapes[dtype], dtype).close()
         writers = [LogitWriter(path, windows.lengths) for path in paths.values()]
-        for window_ids in building_batches(windows.lengths):
+        for window_ids in building_batches(windows.lengths, windows.widths):
             batch = windows[window_ids.tolist()]
             coded = self.codec.encode(pack(teacher.record(batch, plan), plan, batch.attention_mask))
             for writer, values in zip(writers, coded, strict=True):

@@ -30,7 +30,9 @@ CPU = torch.device("cpu")
 @pytest.fixture(autouse=True)
 def _small_batches(monkeypatch):
     """A few windows make several batches."""
-    monkeypatch.setattr("distill.teaching.building.building_batches", lambda lengths: building_batches(lengths, 128))
+    monkeypatch.setattr(
+        "distill.teaching.building.building_batches", lambda lengths, widths: building_batches(lengths, widths, 128)
+    )
 
 
 def build(teacher, windows, target, processes=None, dtype="float32", key="key"):
@@ -63,9 +65,10 @@ class Together:
 @given(st.lists(st.integers(1, 50), min_size=1, max_size=60), st.integers(1, 200))
 def test_batches_hold_every_window_once_within_the_budget_longest_first(lengths, max_tokens):
     lengths = np.array(lengths)
-    batches = building_batches(lengths, max_tokens)
+    widths = -(-lengths // 8) * 8
+    batches = building_batches(lengths, widths, max_tokens)
     assert sorted(np.concatenate(batches)) == list(range(len(lengths)))
-    assert all(len(batch) == 1 or len(batch) * lengths[batch].max() <= max_tokens for batch in batches)
+    assert all(len(batch) == 1 or len(batch) * widths[batch].max() <= max_tokens for batch in batches)
     assert (np.diff(lengths[np.concatenate(batches)]) <= 0).all()
 
 
@@ -110,7 +113,7 @@ def test_several_processes_share_the_work_of_one_file(teacher, windows, tmp_path
     seen: list[int] = []
 
     class Counting:
-        fingerprint, lengths = windows.fingerprint, windows.lengths
+        fingerprint, lengths, widths = windows.fingerprint, windows.lengths, windows.widths
 
         def __getitem__(self, window_ids):
             seen.extend(window_ids)
@@ -223,7 +226,7 @@ def test_two_runs_that_build_at_the_same_time_both_end_with_a_whole_file(teacher
     class Waiting:
         """Neither run goes on before the other has come as far."""
 
-        fingerprint, lengths = windows.fingerprint, windows.lengths
+        fingerprint, lengths, widths = windows.fingerprint, windows.lengths, windows.widths
 
         def __getitem__(self, window_ids):
             start.wait()

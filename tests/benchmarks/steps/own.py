@@ -40,7 +40,7 @@ class Windows:
     """The batches as training windows that are the same every epoch."""
 
     fingerprint = "benchmark"
-    lengths = np.full(NUM_BATCHES * BATCH_SIZE, LENGTH)
+    lengths = widths = np.full(NUM_BATCHES * BATCH_SIZE, LENGTH)
 
     def __init__(self) -> None:
         self.inputs = {name: torch.cat([batch[name] for batch in batches()]) for name in batches(1)[0]}
