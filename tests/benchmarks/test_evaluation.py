@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from distill.data.datamodule import SquadDataModule
+from distill.metrics.normalize import normalize_mlqa
 from distill.models.loading import load_frozen
 from distill.tasks.question_answering.task import QuestionAnswering
 
@@ -49,6 +50,11 @@ def test_the_result_is_that_of_an_evaluation(teacher_folder, squad_file, tmp_pat
             expected.update(task.logits(model(**batch.inputs)), batch)
     result, seconds = timed_evaluation(model, loader, task)
     assert result == expected.compute()
+    normalised = []
+    for _ in range(2):
+        timed_evaluation(model, loader, task)
+        normalised.append(normalize_mlqa.cache_info().misses)
+    assert normalised[0] == normalised[1] > 0  # nothing is remembered of the pass before
     assert set(seconds["wall"]) == set(PHASES)
     assert all(value > 0 for value in seconds["wall"].values())
 
