@@ -176,15 +176,17 @@ class RecordingPlan:
 
     Attributes:
         hidden_states: States to keep; 0 is the embedding output.
-        attentions: Layers, counted from 0, whose queries, keys and values are kept.
+        attentions: Layers, counted from 0, whose queries and keys are kept.
         logits: Whether the head is needed at all.
         padding: Whether what was computed at padding counts too, and not only that of real tokens.
+        values: Those of ``attentions`` whose values are kept too.
     """
 
     hidden_states: frozenset[int] = frozenset()
     attentions: frozenset[int] = frozenset()
     logits: bool = True
     padding: bool = False
+    values: frozenset[int] = frozenset()
 
     def depth(self, num_layers: int) -> int:
         """Return how many of a model's layers are needed, from the first one on: all of them for logits."""
@@ -199,15 +201,19 @@ class RecordingPlan:
             self.attentions | other.attentions,
             self.logits or other.logits,
             self.padding or other.padding,
+            self.values | other.values,
         )
 
 
 class AttentionInputs(NamedTuple):
-    """What one attention layer multiplies, each (B, H, S, d); scores are ``scaling * query @ key^T``."""
+    """What one attention layer multiplies, each (B, H, S, d); scores are ``scaling * query @ key^T``.
+
+    Values are None where nothing needs them.
+    """
 
     query: Tensor
     key: Tensor
-    value: Tensor
+    value: Tensor | None
     scaling: float
 
 

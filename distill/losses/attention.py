@@ -65,8 +65,7 @@ def join_heads(inputs: AttentionInputs, num_maps: int) -> AttentionInputs:
         num_rows, _, length, width = tensor.shape
         return tensor.view(num_rows, num_maps, -1, length, width).transpose(2, 3).flatten(3)
 
-    query, key, value, scaling = inputs
-    return AttentionInputs(join(query), join(key), join(value), scaling * num_maps / num_heads)
+    return AttentionInputs(join(inputs.query), join(inputs.key), None, inputs.scaling * num_maps / num_heads)
 
 
 def score_total(student: AttentionInputs, teacher: AttentionInputs, queries: Tensor, keys: Tensor) -> Tensor:
@@ -145,8 +144,8 @@ def probability_total(
     def total(*parts: Tensor) -> Tensor:
         *vectors, query_mask, key_mask = parts
         query, key, teacher_query, teacher_key = in_one_precision(vectors)
-        own = AttentionInputs(without_queries(query, query_mask), key, key, student.scaling)
-        target = AttentionInputs(without_queries(teacher_query, query_mask), teacher_key, teacher_key, teacher.scaling)
+        own = AttentionInputs(without_queries(query, query_mask), key, None, student.scaling)
+        target = AttentionInputs(without_queries(teacher_query, query_mask), teacher_key, None, teacher.scaling)
         return _sum_of_squares(probabilities(own, key_mask, num_maps) - probabilities(target, key_mask, num_maps))
 
     num_heads, length = student.query.shape[1:3]
@@ -237,7 +236,7 @@ class AttentionLoss(DistillationLoss):
         return constant_count(self.num_maps * keys.numel() * keys.shape[-1], keys)
 
     def _pair_total(self, student: AttentionInputs, teacher: AttentionInputs, queries: Tensor, keys: Tensor) -> Tensor:
-        target = AttentionInputs(teacher.query.detach(), teacher.key.detach(), teacher.value, teacher.scaling)
+        target = AttentionInputs(teacher.query.detach(), teacher.key.detach(), None, teacher.scaling)
         if self.target == "scores":
             student, target = join_heads(student, self.num_maps), join_heads(target, self.num_maps)
             return score_total(student, target, queries, keys)

@@ -90,12 +90,17 @@ class RelationLoss(DistillationLoss):
     @property
     def student_plan(self) -> RecordingPlan:
         """The student's layer."""
-        return RecordingPlan(attentions=frozenset([self.student_layer]), logits=False)
+        return self._plan(self.student_layer)
 
     @property
     def teacher_plan(self) -> RecordingPlan:
         """The teacher's layer."""
-        return RecordingPlan(attentions=frozenset([self.teacher_layer]), logits=False)
+        return self._plan(self.teacher_layer)
+
+    def _plan(self, layer: int) -> RecordingPlan:
+        layers = frozenset([layer])
+        has_values = any("value" in relation for relation in self.relations)
+        return RecordingPlan(attentions=layers, logits=False, values=layers if has_values else frozenset())
 
     def _layer(self, layer: int, shape: ModelShape, role: str) -> int:
         if not -shape.num_layers <= layer < shape.num_layers:

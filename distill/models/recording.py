@@ -1,15 +1,15 @@
 """Recording: a forward pass that keeps the named hidden states and attention inputs, and nothing else.
 
 Attention is recorded where it is computed: a function registered with transformers' attention interface calls the
-ordinary SDPA kernel and, for the layers of an active recording, keeps its queries, keys and values. No S x S map is
-made and the model computes exactly what it computes without recording, up to the last layer that is asked for. Which
-precision the kernel runs in is decided
-there too, since the backward pass of the CPU's bfloat16 kernel costs more than the whole layer around it.
+ordinary SDPA kernel and, for the layers of an active recording, keeps its queries, keys and, if asked for, values. No
+S x S map is made and the model computes exactly what it computes without recording, up to the last layer that is asked
+for. Which precision the kernel runs in is decided there too, since the backward pass of the CPU's bfloat16 kernel costs
+more than the whole layer around it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -40,9 +40,16 @@ def model_shape(model: PreTrainedModel | PreTrainedConfig) -> ModelShape:
 
 @dataclass(frozen=True)
 class _ActiveRecording:
-    """The attention modules that are being recorded, each with its layer, and where their inputs go."""
+    """The attention modules that are being recorded, each with its layer, and where their inputs go.
+
+    Attributes:
+        layer_of: The modules.
+        values: Layers whose values are kept too.
+        kept: Their inputs.
+    """
 
     layer_of: Mapping[nn.Module, int]
+    values: Collection[int]
     kept: dict[int, AttentionInputs]
 
 
@@ -67,7 +74,8 @@ def _recorded_sdpa(
     active = _ACTIVE.get()
     if active is not None and module in active.layer_of:
         factor = query.shape[-1] ** -0.5 if scaling is None else scaling
-        active.kept[active.layer_of[module]] = AttentionInputs(query, key, value, factor)
+        layer = active.layer_of[module]
+        active.kept[layer] = AttentionInputs(query, key, value if layer in active.values else None, factor)
     attend = partial(sdpa_attention_forward, module, attention_mask=attention_mask, scaling=scaling, **kwargs)
     if query.device.type == "cpu" and query.dtype == torch.bfloat16 and query.requires_grad:
         with torch.autocast("cpu", enabled=False):
@@ -209,7 +217,7 @@ class Recorder:
     @contextmanager
     def _keep_attentions(self, plan: RecordingPlan, recording: Recording) -> Iterator[None]:
         layer_of = {self._attentions[layer]: layer for layer in plan.attentions}
-        token = _ACTIVE.set(_ActiveRecording(layer_of, recording.attentions))
+        token = _ACTIVE.set(_ActiveRecording(layer_of, plan.values, recording.attentions))
         try:
             yield
         finally:

@@ -100,6 +100,8 @@ def test_layers_count_from_either_end():
     assert last_but_one.student_plan.attentions == {0}
     assert last_but_one.teacher_plan.attentions == {3}
     assert not last_but_one.teacher_plan.logits
+    assert last_but_one.teacher_plan.values == {3}
+    assert not RelationLoss(["query-key", "key-key"], num_relation_heads=2).teacher_plan.values
 
 
 @pytest.mark.parametrize(
