@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import deque
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple, Protocol
@@ -22,6 +23,12 @@ class Asked(NamedTuple):
     paragraph: Paragraph
     question: str
     fact: Fact
+
+    @property
+    def identifier(self) -> str:
+        """A name that no other question about any text has."""
+        content = f"{self.paragraph.key} {self.fact.kind} {self.fact.span} {self.question}"
+        return f"cloze-{hashlib.blake2b(content.encode(), digest_size=8).hexdigest()}"
 
 
 class Answers(Protocol):
@@ -59,7 +66,7 @@ class OwnAnswers:
 
 
 class TeacherAnswers:
-    """A question-answering model answers, with its best span.
+    """A question-answering model answers, with its best span, unless that has neither letter nor digit.
 
     Args:
         teacher: Folder or hub name of the model.
@@ -78,7 +85,7 @@ class TeacherAnswers:
         return num_tokens <= self._answerer.settings.max_question_length
 
     def __call__(self, questions: Iterable[Asked]) -> Iterator[tuple[Asked, Answer | None]]:
-        """Yield each question with its answer, None where its score is too low."""
+        """Yield each question with its answer, None where its score is too low or nothing in it can be read."""
         # The answerer reads ahead: only the questions on their way are held.
         waiting: deque[Asked] = deque()
 
@@ -89,5 +96,5 @@ class TeacherAnswers:
 
         answers: Any = self._answerer(asked())
         for found in answers:
-            is_kept = found["answer"] and found["score"] >= self._min_score
+            is_kept = any(map(str.isalnum, found["answer"])) and found["score"] >= self._min_score
             yield waiting.popleft(), Answer(found["answer"], found["start"]) if is_kept else None

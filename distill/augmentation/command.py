@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import groupby
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from distill.augmentation.masked_words import MaskedWords
 from distill.augmentation.output import write_squad
 from distill.augmentation.replacement import WordReplacement
 from distill.augmentation.spread import SpreadParagraphs
-from distill.files import Paths, listed_paths
+from distill.files import Paths, first_in_both, listed_paths
 from distill.models.loading import EMBEDDED
 from distill.tasks.question_answering.reading import read_examples
 from distill.text.language import LanguageCheck
@@ -63,7 +64,9 @@ def augment(
         UserError: If a file, the model or a setting is wrong.
     """
     console = _console()
-    target = _free(output, overwrite)
+    if seed < 0:
+        raise UserError(f"--seed must be at least 0, not {seed}")
+    target = _free(output, overwrite, listed_paths(input))
     replacement = WordReplacement(probability, num_candidates, num_copies)
     examples, report = read_examples(listed_paths(input))
     for line in report.describe():
@@ -143,8 +146,8 @@ def cloze(
     if not 0 <= noise <= 0.5:
         raise UserError(f"--noise must be a share of the words, 0 to 0.5, not {noise}")
     console = _console()
-    target = _free(output, overwrite)
     files = listed_paths(input)
+    target = _free(output, overwrite, files)
     source = FileSource(files, text_field, document_separator)
     texts = SpreadParagraphs(source, language, min_chars, max_chars, seed, num_held=2 * num_questions)
     answers: Answers = OwnAnswers() if teacher is None else TeacherAnswers(teacher, min_score, device)
@@ -158,17 +161,15 @@ def cloze(
             continue
         num_kept += 1
         num_agreeing += (answer.start_char, answer.start_char + len(answer.text)) == asked.fact.span
-        kept[str(asked.paragraph.file)].append(
-            Example(
-                f"cloze-{num_asked}", asked.question, asked.paragraph.text, (answer,), (f"cloze_{asked.fact.kind}",)
-            )
-        )
+        tags = (f"cloze_{asked.fact.kind}",)
+        example = Example(asked.identifier, asked.question, asked.paragraph.text, (answer,), tags)
+        kept[str(asked.paragraph.file)].append(example)
         if num_kept == num_questions:
             break
     for line in [*texts.reading.describe(), texts.report.describe()]:
         console.print(line)
     if not num_kept:
-        raise UserError(f"{', '.join(files)}: no question kept of {num_asked:,}: lower --min_score or --min_chars")
+        raise UserError(f"{', '.join(files)}: {_nothing_kept(num_asked, texts.report.kept)}")
     write_squad(target, {file: examples for file, examples in kept.items() if examples})
     for file, examples in kept.items():
         console.print(f"{file}: {len(examples):,} questions")
@@ -179,8 +180,18 @@ def cloze(
     )
 
 
-def _free(output: str, overwrite: bool) -> Path:
+def _nothing_kept(num_asked: int, num_paragraphs: int) -> str:
+    if num_asked:
+        return f"no question kept of {num_asked:,}: lower --min_score"
+    if num_paragraphs:
+        return f"nothing to ask about in {num_paragraphs:,} paragraphs: give texts with dates, numbers or names"
+    return "no paragraph of --min_chars to --max_chars characters: lower --min_chars or give other texts"
+
+
+def _free(output: str, overwrite: bool, inputs: Sequence[str]) -> Path:
     target = Path(output)
+    if target.exists() and first_in_both([target], [path for path in map(Path, inputs) if path.exists()]) is not None:
+        raise UserError(f"--output {target} is also the input: name another file")
     if target.is_dir() or (target.exists() and not overwrite):
         raise UserError(f"--output {target}: there is something already: name another file or add --overwrite true")
     return target

@@ -30,8 +30,8 @@ _FACT = re.compile("|".join(f"(?P<{kind}>{pattern})" for kind, pattern in _KINDS
 #: A sentence ends at its mark where the next one begins with a capital, a digit or an opening mark.
 _SENTENCE_END = re.compile(r"(?<=[.!?…])[»”\")]*\s+(?=[¿¡«“\"(]*[A-ZÁÉÍÓÚÜÑ\d])|\n+")
 
-#: Words, with the compounds that marks hold together.
-WORD = re.compile(r"[^\W_]+(?:[-'’][^\W_]+)*")
+#: Words, with the numbers and compounds that marks hold together.
+WORD = re.compile(r"\d+(?:[.,]\d+)+|[^\W_]+(?:[-'’][^\W_]+)*")
 
 #: Words that carry grammar and hardly any meaning: articles, and the others.
 _ARTICLE = re.compile(r"el|las?|los?|un[oa]?s?", re.IGNORECASE)

@@ -46,7 +46,7 @@ class SpreadParagraphs:
         min_chars: Shortest paragraph.
         max_chars: Longest paragraph; longer ones are cut between sentences.
         seed: Changes the order within the files.
-        num_held: How many paragraphs to hold at first, at least 1.
+        num_held: How many paragraphs to hold at first, at least 1; of more than 32,768 so many.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class SpreadParagraphs:
         self.report = ParagraphReport()
         self._source, self._language, self._seed = source, language, seed
         self._lengths = min_chars, max_chars
-        self._num_held = num_held
+        self._num_held = min(num_held, _MOST_HELD)
 
     def __iter__(self) -> Iterator[Paragraph]:
         """Yield the paragraphs."""

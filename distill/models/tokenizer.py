@@ -80,9 +80,9 @@ def train_from_files(
     """Train a tokenizer on text files or on SQuAD JSON files, and write its folder with ``coverage.json``.
 
     Documents are streamed. One in ``held_out_every``, chosen by its hash, is left out of the training and used to
-    measure tokens per word and the share of words in one piece. Of SQuAD files every question and context is learned
-    from, and coverage is measured on the same. What reading repaired and dropped is told and stands in
-    ``coverage.json``.
+    measure tokens per word and the share of words in one piece; where none of a few documents is, the training text is
+    measured. Of SQuAD files every question and context is learned from, and coverage is measured on the same. What
+    reading repaired and dropped is told and stands in ``coverage.json``.
 
     Args:
         output: Folder to write; it must not exist yet.
@@ -97,7 +97,7 @@ def train_from_files(
         language: What decides whether a document is in the language; counted, and dropped with ``drop: true``.
 
     Raises:
-        UserError: If ``output`` exists, a file cannot be read, or no document is left to learn or to measure on.
+        UserError: If ``output`` exists, a file cannot be read, or no document is left to learn from.
     """
     target = Path(output)
     if target.exists():
@@ -119,9 +119,10 @@ def train_from_files(
         report = TextReport()
         shares = _Shares(source, held_out_every, deduplicate, language)
         tokenizer = train_tokenizer(shares.read(report, held_out=False), vocab_size, max_length)
-        measured = f"1 in {held_out_every} documents, held out" if held_out_every else "the training text"
         # The same documents are read again, so that their counts would be the same.
-        coverage = measure_coverage(shares.read(TextReport(), held_out=bool(held_out_every)), tokenizer)
+        is_held_out = held_out_every > 0 and shares.has_held_out()
+        coverage = measure_coverage(shares.read(TextReport(), held_out=is_held_out), tokenizer)
+        measured = f"1 in {held_out_every} documents, held out" if is_held_out else "the training text"
         described, counted = report.describe(), report.as_dict()
     with new_folder(target) as unfinished:
         tokenizer.save_pretrained(unfinished)
@@ -139,17 +140,28 @@ class _Shares:
     deduplicate: bool
     language: LanguageCheck | None
 
+    def has_held_out(self) -> bool:
+        """Whether any document is held out; of a few none may be."""
+        return next(self._read(TextReport(), held_out=True), None) is not None
+
     def read(self, report: TextReport, held_out: bool) -> Iterator[str]:
-        """Yield one share, composed (NFC) as models see it; all documents are counted."""
+        """Yield one share, composed (NFC) as models see it; all documents are counted.
+
+        Raises:
+            UserError: If there is none.
+        """
         is_empty = True
+        for text in self._read(report, held_out):
+            yield text
+            is_empty = False
+        if is_empty:
+            raise UserError(f"{self.source.name}: no document is left to learn from: raise held_out_every")
+
+    def _read(self, report: TextReport, held_out: bool) -> Iterator[str]:
         keep = DocumentFilter(report, self.deduplicate, self.language)
         for text in keep(self.source.documents(report)):
             if (self.every > 0 and document_key(text) % self.every == 0) == held_out:
                 yield unicodedata.normalize("NFC", text)
-                is_empty = False
-        if is_empty:
-            what = "to measure on" if held_out else "to learn from"
-            raise UserError(f"{self.source.name}: no document is left {what}: change held_out_every, 0 holds out none")
 
 
 if __name__ == "__main__":

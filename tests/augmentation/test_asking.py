@@ -41,6 +41,16 @@ def test_the_teachers_answers_come_in_order_and_only_sure_ones_are_kept(teacher_
         assert all(TEXT[answer.start_char :].startswith(answer.text) for _, answer in answered if answer is not None)
 
 
+def test_an_answer_of_marks_alone_is_not_kept(teacher_folder, monkeypatch):
+    asked = list(ask(PARAGRAPHS[:1], Cloze(), 2, lambda _: True))
+    answers = TeacherAnswers(str(teacher_folder), 0.0, "cpu")
+    for text, is_kept in (("\u200b", False), ("-", False), ("", False), ("1", True), ("ñ.", True)):
+        monkeypatch.setattr(
+            answers, "_answerer", lambda asked, text=text: ({"answer": text, "start": 0, "score": 1.0} for _ in asked)
+        )
+        assert [answer is not None for _, answer in answers(asked)] == [is_kept] * len(asked)
+
+
 def test_the_teacher_is_read_a_question_at_a_time(teacher_folder):
     pulled = []
 

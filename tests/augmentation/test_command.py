@@ -85,6 +85,15 @@ def test_without_a_teacher_the_text_answers_with_what_was_left_out(tmp_path, cap
     assert target.read_bytes() == first
 
 
+def test_files_of_questions_can_be_read_together(text_file, tmp_path):
+    targets = [tmp_path / f"{seed}.json" for seed in range(2)]
+    for seed, target in enumerate(targets):
+        options = ["--teacher=null", "--min_chars=10", f"--seed={seed}"]
+        main(["cloze", f"--input={text_file}", f"--output={target}", *options])
+    examples, report = read_examples(targets, strict=True)
+    assert report.questions == len({example.question_id for example in examples}) > 10
+
+
 def test_gap_questions_without_a_teacher_ask_for_their_gap(text_file, tmp_path):
     target = tmp_path / "own.json"
     main(["cloze", f"--input={text_file}", f"--output={target}", "--teacher=null", "--min_chars=10"])
@@ -141,13 +150,16 @@ def test_cloze_names_the_option_for_json_lines(teacher_folder, tmp_path, capsys)
     [
         (["augment", "--probability=2"], "--probability must be above 0"),
         (["augment", "--model={teacher}"], "masked_language head"),
-        (["augment", "--output={input}"], "there is something already"),
+        (["augment", "--output={teacher}"], "there is something already"),
+        (["augment", "--seed=-1"], "--seed must be at least 0, not -1"),
+        (["augment", "--output={input}", "--overwrite=true"], "is also the input: name another file"),
+        (["cloze", "--output={input}", "--overwrite=true"], "is also the input: name another file"),
         (["augment", "--device=cuda:99"], "device 'cuda:99': this machine has"),
         (["cloze", "--device=cuda:99"], "device 'cuda:99': this machine has"),
         (["cloze", "--min_score=2"], "--min_score must be a probability"),
         (["cloze", "--per_paragraph=0"], "must be at least 1"),
         (["cloze", "--noise=0.6"], "--noise must be a share of the words, 0 to 0.5, not 0.6"),
-        (["cloze", "--min_chars=1000", "--max_chars=2000"], "error: {input}: no question kept of 0"),
+        (["cloze", "--min_chars=1000", "--max_chars=2000"], "error: {input}: no paragraph of --min_chars to"),
     ],
 )
 def test_mistakes_end_with_one_line(

@@ -57,5 +57,15 @@ def test_phrases_are_what_stands_between_grammar_and_marks():
     }  # fmt: skip
 
 
+def test_numbers_are_never_cut():
+    text = "El pago de 1.200,50 pesos del año era de 60.000 monedas viejas con un interés anual del 16,4 % por ley."
+    drawn = {fact for seed in range(300) for fact in draw_phrases(text, 6, np.random.default_rng(seed))}
+    found = {text[slice(*fact.span)] for fact in drawn}
+    assert {"1.200,50 pesos", "60.000 monedas viejas", "16,4"} <= found
+    assert not {
+        phrase for phrase in found if phrase[0].isdigit() and not phrase.startswith(("1.200,50", "60.000", "16,4"))
+    }
+
+
 def test_a_sentence_of_grammar_alone_has_no_phrase():
     assert not list(draw_phrases("Y de lo que era para con el por la que se.", 6, np.random.default_rng(0)))

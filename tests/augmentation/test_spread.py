@@ -32,6 +32,16 @@ def test_every_paragraph_comes_once_however_many_are_held(source):
         assert sorted(spread(source, num_held=num_held)) == sorted(found)
 
 
+def test_no_more_are_held_than_memory_is_meant_for(source, monkeypatch):
+    most, pulled = 30, []
+    monkeypatch.setattr("distill.augmentation.spread._MOST_HELD", most)
+    monkeypatch.setattr(
+        "distill.augmentation.spread.nsmallest", lambda number, texts: pulled.append(number) or sorted(texts)[:number]
+    )
+    assert len(list(spread(source, num_held=10**6))) == sum(NUM_PARAGRAPHS.values())
+    assert max(pulled) <= most
+
+
 def test_the_first_ones_are_from_all_files_and_from_all_of_each(source):
     first = list(spread(source, num_held=60))[:36]
     by_file = {name: [p.text for p in first if p.file.name == name] for name in NUM_PARAGRAPHS}

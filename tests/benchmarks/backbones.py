@@ -19,6 +19,8 @@ from typing import Any
 
 from distill.entry import run_function
 from distill.files import write_json
+from distill.text.duplicates import document_key
+from distill.types import UserError
 
 from .answerable import task_for
 from .campaign import Arm, Campaign, write_results
@@ -35,14 +37,28 @@ HELD_BACK = 10
 
 
 def hold_back(questions: Path, folder: Path) -> dict[str, str]:
-    """Part SQuAD JSON by articles, one in ten for validation; return the names of both files."""
+    """Part SQuAD JSON by articles, one in ten for validation; return the names of both files.
+
+    Articles may hold paragraphs of others: what is held back somewhere is left out of training.
+
+    Raises:
+        UserError: If there are fewer than two articles, or a file would be written over the questions.
+    """
     document = json.loads(questions.read_text(encoding="utf-8"))
     articles = document["data"]
-    parts = {
-        "train": [article for index, article in enumerate(articles) if index % HELD_BACK],
-        "validation": articles[::HELD_BACK],
-    }
+    if len(articles) < 2:
+        raise UserError(f"{questions}: holding articles back takes at least 2, not {len(articles)}")
+    held_back = articles[::HELD_BACK]
+    known = {document_key(paragraph["context"]) for article in held_back for paragraph in article["paragraphs"]}
+    others = [article for index, article in enumerate(articles) if index % HELD_BACK]
+    train = [
+        {**article, "paragraphs": [one for one in article["paragraphs"] if document_key(one["context"]) not in known]}
+        for article in others
+    ]
+    parts = {"train": train, "validation": held_back}
     files = {name: folder / f"{name}.json" for name in parts}
+    if questions.resolve() in [file.resolve() for file in files.values()]:
+        raise UserError(f"--folder {folder}: {questions.name} there is the questions' own file; name another folder")
     for name, part in parts.items():
         write_json(files[name], {**document, "data": part})
     return {name: str(file) for name, file in files.items()}

@@ -29,7 +29,7 @@ from distill.reporting.paired import compare
 from distill.reporting.status import read_status
 from distill.tasks.question_answering.reading import read_examples
 from distill.tasks.question_answering.task import QuestionAnswering
-from distill.types import Example
+from distill.types import Example, UserError
 
 ROOT = Path(__file__).parents[2]
 SCORES = {"F1": f1, "EM": exact_match}
@@ -95,7 +95,14 @@ class Campaign:
                     self._test(name, seed)
 
     def train(self, name: str, seed: int) -> Path:
-        """Return the folder of an arm's fit with a seed, which is done where it has not been."""
+        """Return the folder of an arm's fit with a seed, which is done where it has not been.
+
+        Raises:
+            UserError: If it was begun with other settings.
+        """
+        file = self._place(name, seed) / "fit.yaml"
+        if file.exists() and yaml.safe_load(file.read_text(encoding="utf-8")) != self._settings("fit", name, seed, {}):
+            raise UserError(f"{file}: this run was begun with other settings; name another folder")
         if self.trained(name, seed) is None:
             self._run("fit", name, seed, {}, ["--ckpt_path", "auto"])
         folder = self.trained(name, seed)
@@ -128,13 +135,19 @@ class Campaign:
 
     def _run(self, command: str, name: str, seed: int, settings: Mapping[str, Any], options: list[str]) -> None:
         place = self._place(name, seed)
-        logger = {"class_path": "distill.CsvRun", "init_args": {"save_dir": str(place), "name": command}}
-        own = {"seed_everything": seed, "trainer": {"logger": [logger], "enable_progress_bar": False}}
         file = place / f"{command}.yaml"
-        arm = self.arms[name]
-        write_text(file, yaml.safe_dump(merged(merged(arm.settings, own), settings), sort_keys=False))
-        files = [*(str(ROOT / "configs" / config) for config in arm.configs), str(file)]
+        write_text(file, yaml.safe_dump(self._settings(command, name, seed, settings), sort_keys=False))
+        files = [*(str(ROOT / "configs" / config) for config in self.arms[name].configs), str(file)]
         self._command([command, *(word for path in files for word in ("--config", path)), *options], place)
+
+    def _settings(self, command: str, name: str, seed: int, settings: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what is laid over an arm's configurations, as a file has it."""
+        logger = {
+            "class_path": "distill.CsvRun", "init_args": {"save_dir": str(self._place(name, seed)), "name": command}
+        }  # fmt: skip
+        own = {"seed_everything": seed, "trainer": {"logger": [logger], "enable_progress_bar": False}}
+        whole = merged(merged(self.arms[name].settings, own), settings)
+        return yaml.safe_load(yaml.safe_dump(whole))
 
     def _place(self, name: str, seed: int) -> Path:
         return self.folder / name / str(seed)

@@ -8,7 +8,7 @@ import yaml
 
 from distill.files import write_json
 from distill.reporting.status import RunStatus, write_status
-from distill.types import Answer, Example
+from distill.types import Answer, Example, UserError
 
 from .answerable import task_for
 from .backbones import ARMS, PRETRAINED, RANDOM, READER, build_arms, hold_back
@@ -54,6 +54,33 @@ def test_a_killed_campaign_does_only_what_is_left(tmp_path):
     campaign.run()
     assert second.calls == [("test", "other-2")]
     assert campaign.predictions("other", 2) == {"q": "2"}
+
+
+def test_a_run_of_other_settings_is_not_taken_for_this_one(tmp_path):
+    def campaign(steps):
+        arms = {"one": Arm(["teacher.yaml"], {"trainer": {"max_steps": steps}, "data": {"files": ("a",)}})}
+        return Campaign(tmp_path, arms, [1], ["test.json"], FakeRuns())
+
+    campaign(100).run()
+    campaign(100).run()
+    with pytest.raises(UserError, match=r"one/1/fit\.yaml: this run was begun with other settings"):
+        campaign(3000).run()
+
+
+def test_what_is_held_back_is_in_no_other_article_and_the_questions_stay(tmp_path):
+    articles = [
+        {"title": str(number), "paragraphs": [{"context": f"Texto {number}."}, {"context": "TEXTO  0."}]}
+        for number in range(3)
+    ]
+    (tmp_path / "train.json").write_text(json.dumps({"data": articles}), encoding="utf-8")
+    files = hold_back(tmp_path / "train.json", tmp_path / "out")
+    train = json.loads(Path(files["train"]).read_text(encoding="utf-8"))["data"]
+    assert [[one["context"] for one in article["paragraphs"]] for article in train] == [["Texto 1."], ["Texto 2."]]
+    with pytest.raises(UserError, match="is the questions' own file"):
+        hold_back(tmp_path / "train.json", tmp_path)
+    (tmp_path / "one.json").write_text(json.dumps({"data": articles[:1]}), encoding="utf-8")
+    with pytest.raises(UserError, match="takes at least 2, not 1"):
+        hold_back(tmp_path / "one.json", tmp_path / "out")
 
 
 def test_the_questions_of_several_data_modules_are_tested_on(tmp_path):

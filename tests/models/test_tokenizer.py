@@ -237,13 +237,17 @@ def test_sample_of_the_package_is_learned_from_when_nothing_is_named(tmp_path, m
     [
         (1, "held_out_every must be 0 or at least 2, not 1"),
         (-1, "held_out_every must be 0 or at least 2, not -1"),
-        (10**15, r"text\.txt: no document is left to measure on"),
     ],
 )
 def test_shares_that_leave_nothing_are_refused(text_file, tmp_path, held_out_every, message):
     with pytest.raises(UserError, match=message):
         train_from_files(str(tmp_path / "new"), [str(text_file)], vocab_size=300, held_out_every=held_out_every)
     assert not (tmp_path / "new").exists()
+
+
+def test_where_no_document_is_held_out_the_training_text_is_measured(text_file, tmp_path, capsys):
+    train_from_files(str(tmp_path / "new"), [str(text_file)], vocab_size=300, held_out_every=10**15)
+    assert capsys.readouterr().out.endswith("the training text\n")
 
 
 def test_text_of_which_all_is_held_out_is_refused(text_file, tmp_path, monkeypatch):
