@@ -36,6 +36,7 @@ from distill.files import write_json
 from distill.models.loading import EMBEDDED, load_tokenizer
 from distill.quiet import quieten_libraries
 from distill.reporting.environment import describe_environment
+from distill.types import UserError
 from tests.benchmarks.peak import peak_memory
 from tests.benchmarks.training import CLOCKS, spread
 
@@ -193,6 +194,8 @@ def run(
         doc_stride: Tokens that consecutive windows share.
         rounds: Starts of each kind.
     """
+    if rounds < 1:
+        raise UserError(f"rounds must be at least 1, not {rounds}")
     with resources.as_file(resources.files("distill.assets") / "qa_es" / "train.json") as embedded:
         file = questions if questions is not None else str(embedded)
         found = run_rounds(rounds, file, tokenizer, max_length, doc_stride)

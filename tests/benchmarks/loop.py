@@ -25,6 +25,7 @@ from rich.table import Table
 
 from distill.cli import DistillCLI
 from distill.data.training import TrainingLoader
+from distill.entry import run_function
 from distill.files import write_json
 from distill.quiet import quieten_libraries
 from distill.reporting.environment import describe_environment
@@ -177,6 +178,4 @@ def main(output: str = "loop.json", warmup: int = 5, steps: int = 60, settings: 
 
 
 if __name__ == "__main__":
-    from jsonargparse import auto_cli
-
-    auto_cli(main, as_positional=False)
+    run_function(main)

@@ -39,8 +39,10 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
+from distill.entry import run_function
 from distill.files import write_json
 from distill.reporting.environment import describe_environment
+from distill.types import UserError
 
 CLOCKS = ("processor", "wall")
 
@@ -101,7 +103,13 @@ def run_rounds(
 
 
 def spread(values: Sequence[float]) -> dict[str, float]:
-    """Return the median with the quartiles."""
+    """Return the median with the quartiles.
+
+    Raises:
+        UserError: If there are no values.
+    """
+    if not values:
+        raise UserError("nothing was timed: rounds, passes and steps must be at least 1")
     quantiles = torch.tensor(values, dtype=torch.float64).quantile(torch.tensor([0.25, 0.5, 0.75], dtype=torch.float64))
     return dict(zip(("lower_quartile", "median", "upper_quartile"), quantiles.tolist(), strict=True))
 
@@ -172,6 +180,4 @@ def main(
 
 
 if __name__ == "__main__":
-    from jsonargparse import auto_cli
-
-    auto_cli(main, as_positional=False)
+    run_function(main)
