@@ -104,7 +104,7 @@ class Throughput(L.Callback):
         if self._teacher_ran:
             flops = flops + _forward_flops(sizes["teacher"], teacher_plan, lengths, head_tokens)
         self._counts += torch.stack((torch.ones_like(flops), lengths.sum(), flops))
-        if (trainer.fit_loop.epoch_loop.total_batch_idx + 1) % trainer.log_every_n_steps == 0:
+        if (trainer.fit_loop.epoch_loop.total_batch_idx + 1) % max(1, trainer.log_every_n_steps) == 0:
             done = self._over_processes(trainer, self._settle())
             for name, value in done.rates(self._num_processes, self._peak).items():
                 pl_module.log(f"throughput/{name}", value, batch_size=1)
